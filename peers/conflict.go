@@ -1,0 +1,49 @@
+package peers
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// conflict finds the foreign network that a prefix of ours equals, contains or lies within.
+func conflict(p netip.Prefix, foreign []Foreign) (Foreign, bool) {
+	for _, f := range foreign {
+		if f.Prefix.Overlaps(p) {
+			return f, true
+		}
+	}
+	return Foreign{}, false
+}
+
+// Conflicts reports which prefixes of a plan a host does not get because it has routes of its own there.
+// Diff leaves the same ones out: a mesh never beats a host's own network.
+func Conflicts(p Plan, foreign []Foreign) Problems {
+	problems := OverlayConflicts(foreign, p.Mesh.Overlay, p.Mesh.Overlay6)
+	for _, peer := range p.Peers {
+		for _, prefix := range peer.Prefixes {
+			if p.Mesh.Overlay.Overlaps(prefix) || p.Mesh.Overlay6.Overlaps(prefix) {
+				continue // said for the overlay as a whole
+			}
+			if f, taken := conflict(prefix, foreign); taken {
+				problems.addf("route-conflict", "prefix/"+prefix.String(),
+					fmt.Sprintf("renumber one of them, or look at: ip route show dev %s", f.Link),
+					"%v of %s is not routed: this host has %v on %s", prefix, peer.Name, f.Prefix, f.Link)
+			}
+		}
+	}
+	return problems
+}
+
+// OverlayConflicts reports where a host has networks of its own in overlay ranges. A host must not
+// enrol in such a mesh.
+func OverlayConflicts(foreign []Foreign, overlays ...netip.Prefix) Problems {
+	var problems Problems
+	for _, overlay := range overlays {
+		if f, taken := conflict(overlay, foreign); taken {
+			problems.addf("route-conflict", "overlay/"+overlay.String(),
+				"create the mesh with another --overlay, or renumber "+f.Link,
+				"the overlay %v overlaps %v, which this host has on %s", overlay, f.Prefix, f.Link)
+		}
+	}
+	return problems
+}

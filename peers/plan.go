@@ -1,0 +1,239 @@
+package peers
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// ErrNoPlan is returned for a host that is not active: it must have nothing.
+var ErrNoPlan = errors.New("host has no plan because it is not active")
+
+// A Plan is all that one host must have. It is computed from an inventory and nothing else, so it is the
+// same whoever computes it. Secrets are added afterwards, by the controller (WithPSKs) and on the host
+// (Private); neither marshals.
+type Plan struct {
+	Revision   Revision     `json:"revision"`
+	Mesh       PlanMesh     `json:"mesh"`
+	Self       Self         `json:"self"`
+	Interfaces []Interface  `json:"interfaces"`      // one for each generation, ascending
+	Peers      []Peer       `json:"peers,omitempty"` // by id, ascending
+	PSKs       PSKs         `json:"-"`
+	Private    PrivateByGen `json:"-"`
+}
+
+// PSKs are pre-shared keys by generation and peer.
+type PSKs map[Generation]map[HostID]key.Preshared
+
+// PrivateByGen are a host's own private keys.
+type PrivateByGen map[Generation]key.Private
+
+// A PlanMesh is what a host must know of the mesh itself.
+type PlanMesh struct {
+	ID        string       `json:"id"`
+	Name      string       `json:"name"`
+	Overlay   netip.Prefix `json:"overlay"`
+	Overlay6  netip.Prefix `json:"overlay6"`
+	Keepalive int          `json:"keepalive"` // seconds
+}
+
+// Self is what a host must know of itself.
+type Self struct {
+	ID       HostID     `json:"id"`
+	Name     string     `json:"name"`
+	Site     string     `json:"site"`
+	Address  netip.Addr `json:"address"`
+	Address6 netip.Addr `json:"address6"`
+	Joined   Revision   `json:"joined"`
+}
+
+// An Interface is the tunnel interface of one generation.
+type Interface struct {
+	Generation Generation `json:"generation"`
+	Name       string     `json:"name"`
+	Port       uint16     `json:"port"`
+	MTU        int        `json:"mtu"`
+	// Public is the host's key as the controller knows it, zero until the host has reported one. The
+	// key that counts is that of Plan.Private.
+	Public key.Public `json:"public"`
+}
+
+// A Peer is another host as all hosts see it: the record does not depend on who reads it, so that it is
+// encoded once for everybody.
+type Peer struct {
+	ID        HostID         `json:"id"`
+	Name      string         `json:"name"`
+	Site      string         `json:"site"`
+	Identity  key.Identity   `json:"identity"`
+	Joined    Revision       `json:"joined"`
+	Prefixes  []netip.Prefix `json:"prefixes"` // allowed IPs and routes: overlay addresses, then site prefixes
+	Keys      []HostKey      `json:"keys"`
+	Endpoints []Endpoint     `json:"endpoints"` // in the order in which to try them
+}
+
+// Plan computes what a host must have; ErrNoPlan for one that is not active or does not exist.
+func (inv *Inventory) Plan(id HostID) (Plan, error) {
+	p, err := inv.PlanAlone(id)
+	if err != nil {
+		return Plan{}, err
+	}
+	p.Peers = make([]Peer, 0, len(inv.Hosts))
+	gateways := inv.gateways()
+	for _, other := range slices.Sorted(maps.Keys(inv.Hosts)) {
+		if peer, ok := inv.peer(other, gateways); ok && other != id {
+			p.Peers = append(p.Peers, peer)
+		}
+	}
+	return p, nil
+}
+
+// PlanAlone is Plan without the peers: the part that is of the host's own.
+func (inv *Inventory) PlanAlone(id HostID) (Plan, error) {
+	h := inv.Hosts[id]
+	if h == nil || h.State != HostActive {
+		return Plan{}, ErrNoPlan
+	}
+	m := &inv.Mesh
+	p := Plan{
+		Revision: inv.Revision,
+		Mesh:     PlanMesh{ID: m.ID, Name: m.Name, Overlay: m.Overlay, Overlay6: m.Overlay6, Keepalive: m.Keepalive},
+		Self: Self{
+			ID: h.ID, Name: h.Name, Site: h.Site, Address: h.Address, Address6: h.Address6, Joined: h.Joined,
+		},
+	}
+	for _, mark := range m.Generations {
+		g := mark.Number
+		p.Interfaces = append(p.Interfaces, Interface{
+			Generation: g, Name: g.Link(), Port: h.Port + uint16(g.Slot()), MTU: m.MTU, Public: h.key(g).Public,
+		})
+	}
+	return p, nil
+}
+
+// Peer is the record of a host as the others see it; false for one that is in nobody's plan.
+func (inv *Inventory) Peer(id HostID) (Peer, bool) { return inv.peer(id, inv.gateways()) }
+
+func (inv *Inventory) peer(id HostID, gateways map[HostID][]netip.Prefix) (Peer, bool) {
+	h := inv.Hosts[id]
+	if h == nil || h.State != HostActive {
+		return Peer{}, false
+	}
+	p := Peer{
+		ID: h.ID, Name: h.Name, Site: h.Site, Identity: h.Identity, Joined: h.Joined,
+		Prefixes: append(h.Addresses(), gateways[id]...),
+	}
+	for _, k := range h.Keys {
+		if inv.Mesh.HasGeneration(k.Generation) {
+			p.Keys = append(p.Keys, k)
+		}
+	}
+	p.Endpoints = slices.Clone(h.Endpoints)
+	slices.SortStableFunc(p.Endpoints, func(a, b Endpoint) int { return a.Kind.rank() - b.Kind.rank() })
+	return p, len(p.Keys) > 0
+}
+
+// gateways are the prefixes of each site by the first of its gateways that is active.
+func (inv *Inventory) gateways() map[HostID][]netip.Prefix {
+	out := map[HostID][]netip.Prefix{}
+	for _, name := range slices.Sorted(maps.Keys(inv.Sites)) {
+		s := inv.Sites[name]
+		for _, gw := range s.Gateways {
+			if h, ok := inv.HostNamed(gw); ok && h.State == HostActive {
+				out[h.ID] = append(out[h.ID], s.Prefixes...)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func (k EndpointKind) rank() int {
+	return slices.Index([]EndpointKind{EndpointPinned, EndpointObserved, EndpointLocal}, k)
+}
+
+func (h *Host) key(g Generation) HostKey {
+	for _, k := range h.Keys {
+		if k.Generation == g {
+			return k
+		}
+	}
+	return HostKey{}
+}
+
+// Key is the peer's key of a generation.
+func (p *Peer) Key(g Generation) (key.Public, bool) {
+	for _, k := range p.Keys {
+		if k.Generation == g {
+			return k.Public, true
+		}
+	}
+	return key.Public{}, false
+}
+
+// DerivePSKs are the pre-shared keys between a host and a peer, one for each generation that the peer has
+// a key of and whose secret is known.
+func DerivePSKs(secrets map[Generation]key.Secret, self HostID, peer *Peer) map[Generation]key.Preshared {
+	out := make(map[Generation]key.Preshared, len(peer.Keys))
+	for _, k := range peer.Keys {
+		if s, ok := secrets[k.Generation]; ok {
+			out[k.Generation] = s.Preshared(string(self), string(peer.ID))
+		}
+	}
+	return out
+}
+
+// WithPSKs is the plan with the pre-shared keys that follow from the secrets of the generations.
+func (p Plan) WithPSKs(secrets map[Generation]key.Secret) Plan {
+	p.PSKs = PSKs{}
+	for i := range p.Peers {
+		for g, psk := range DerivePSKs(secrets, p.Self.ID, &p.Peers[i]) {
+			p.PSKs.Put(g, p.Peers[i].ID, psk)
+		}
+	}
+	return p
+}
+
+// Put adds the pre-shared key of a peer and generation.
+func (k PSKs) Put(g Generation, id HostID, psk key.Preshared) {
+	if k[g] == nil {
+		k[g] = map[HostID]key.Preshared{}
+	}
+	k[g][id] = psk
+}
+
+// Check holds the plan against what a host must not believe even its controller: every peer's id is
+// the fingerprint of its identity, and its keys are signed by that identity. Peers that fail are left
+// out of the plan that is returned, each with a Problem.
+func (p Plan) Check(verify func(mesh string, identity key.Identity, k HostKey) bool) (Plan, Problems) {
+	var problems Problems
+	good := make([]Peer, 0, len(p.Peers))
+	for _, peer := range p.Peers {
+		if why := peer.doubt(p.Mesh.ID, verify); why != "" {
+			problems.addf("peer-refused", "peer/"+peer.Name, "the controller may be compromised: warren audit log",
+				"host %s is kept out: %s", peer.Name, why)
+			continue
+		}
+		good = append(good, peer)
+	}
+	p.Peers = good
+	return p, problems
+}
+
+func (p *Peer) doubt(mesh string, verify func(string, key.Identity, HostKey) bool) string {
+	if string(p.ID) != p.Identity.Fingerprint() {
+		return "its id is not that of its identity"
+	}
+	for _, k := range p.Keys {
+		if !verify(mesh, p.Identity, k) {
+			return "its WireGuard key is not signed by its identity"
+		}
+	}
+	return ""
+}
+
+// ComparePeers orders peers by id.
+func ComparePeers(a, b Peer) int { return strings.Compare(string(a.ID), string(b.ID)) }

@@ -1,0 +1,104 @@
+package peers
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Defaults of a mesh.
+const (
+	DefaultMTU       = 1420 // 1500 less 80 bytes: IPv6, UDP and WireGuard headers
+	DefaultKeepalive = 25   // seconds, below the 30 s after which NAT tables forget UDP flows (RFC 4787 REQ-5 allows 120)
+	DefaultPort      = 51820
+	minMTU           = 1280 // RFC 8200 §5: IPv6 needs it
+	maxMTU           = 9000
+)
+
+func (op CreateMesh) apply(d *draft) {
+	if d.prev.Revision != 0 {
+		d.refuse("mesh-exists", "mesh", "", "the mesh %q exists already", d.prev.Mesh.Name)
+		return
+	}
+	d.checkName("mesh", op.Name)
+	if op.ID == "" || len(op.ID) > 64 {
+		d.refuse("mesh-id", "mesh", "", "the mesh has no usable id")
+	}
+	d.checkOverlay(op.Overlay, 4, 8, 28)
+	d.checkOverlay(op.Overlay6, 6, 32, 112)
+	d.putMesh(Mesh{
+		ID: op.ID, Name: op.Name, Overlay: op.Overlay, Overlay6: op.Overlay6,
+		MTU: DefaultMTU, Keepalive: DefaultKeepalive, Created: d.change.At,
+		Generations: []GenerationMark{{Number: 1, Started: d.change.At}}, NextIndex: 1,
+	})
+}
+
+// checkOverlay checks a prefix that addresses of hosts come from. Only private ranges (RFC 1918,
+// RFC 6598, RFC 4193) are let in: anything else would take addresses away from the internet.
+func (d *draft) checkOverlay(p netip.Prefix, family, shortest, longest int) {
+	at := "mesh/overlay"
+	if family == 6 {
+		at = "mesh/overlay6"
+	}
+	switch {
+	case !p.IsValid() || p.Addr().Is4() != (family == 4) || p.Addr().Is4In6():
+		d.refuse("overlay-invalid", at, "", "%v is no IPv%d prefix", p, family)
+	case p != p.Masked():
+		d.refuse("overlay-invalid", at, fmt.Sprintf("write %v", p.Masked()), "%v has bits set behind its length", p)
+	case p.Bits() < shortest || p.Bits() > longest:
+		d.refuse("overlay-invalid", at, "", "%v must be between /%d and /%d", p, shortest, longest)
+	case !slices.ContainsFunc(privateRanges(), func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Contains(p.Addr()) }):
+		d.refuse("overlay-public", at, "use a part of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10",
+			"%v is not a private range", p)
+	}
+}
+
+func privateRanges() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
+		netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
+		netip.MustParsePrefix("fc00::/7"),
+	}
+}
+
+func (op SetMesh) apply(d *draft) {
+	m := d.next.Mesh
+	if op.MTU == nil && op.Keepalive == nil {
+		d.refuse("change-empty", "mesh", "name a setting: mtu=1380 or keepalive=25", "nothing to set")
+	}
+	if op.MTU != nil {
+		if m.MTU = *op.MTU; m.MTU < minMTU || m.MTU > maxMTU {
+			d.refuse("mtu-invalid", "mesh/mtu", "", "%d is no MTU for a tunnel: want %d to %d bytes", m.MTU, minMTU, maxMTU)
+		}
+	}
+	if op.Keepalive != nil {
+		if m.Keepalive = *op.Keepalive; m.Keepalive < 5 || m.Keepalive > 120 {
+			d.refuse("keepalive-invalid", "mesh/keepalive", "", "%d s is no keepalive: want 5 to 120 s", m.Keepalive)
+		}
+	}
+	d.putMesh(m)
+}
+
+func (op StartGeneration) apply(d *draft) {
+	m := d.next.Mesh
+	at := fmt.Sprintf("generation/%d", op.Number)
+	if len(m.Generations) != 1 {
+		d.refuse("rotation-running", at, "warren rotate status", "a rotation to generation %d is running", m.Current())
+	}
+	if op.Number != m.Current()+1 {
+		d.refuse("generation-order", at, "", "generation %d does not follow on %d", op.Number, m.Current())
+	}
+	m.Generations = append(slices.Clone(m.Generations), GenerationMark{Number: op.Number, Started: d.change.At})
+	d.putMesh(m)
+}
+
+func (op RetireGeneration) apply(d *draft) {
+	m := d.next.Mesh
+	if len(m.Generations) != 2 || m.Generations[0].Number != op.Number {
+		d.refuse("generation-order", fmt.Sprintf("generation/%d", op.Number), "warren rotate status",
+			"generation %d is not the older one of two", op.Number)
+		return
+	}
+	m.Generations = slices.Clone(m.Generations[1:])
+	d.putMesh(m)
+}

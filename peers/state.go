@@ -1,0 +1,76 @@
+package peers
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// RouteProtocol marks routes as ours in the kernel (rtm_protocol of rtnetlink(7)).
+const RouteProtocol = 119
+
+// A State is what the kernel of a host has now.
+type State struct {
+	Links   []Link    // named wrn0, wrn1, wrnx
+	Routes  []Route   // with our RouteProtocol
+	Foreign []Foreign // what others route, without default, multicast and link-local routes
+	IPv6    bool      // the kernel does IPv6
+}
+
+// A Link is a tunnel interface as it is.
+type Link struct {
+	Name      string
+	Index     int
+	Up        bool
+	MTU       int
+	Backend   string         // "kernel", "userspace"; empty for a link of another type in our name
+	Addresses []netip.Prefix // without link-local ones
+	Public    key.Public
+	Port      uint16
+	Peers     []LinkPeer
+}
+
+// A LinkPeer is a WireGuard peer as it is.
+type LinkPeer struct {
+	Key           key.Public
+	PSK           key.Preshared
+	Endpoint      netip.AddrPort // owned by the kernel: it follows a roaming peer
+	Keepalive     int            // seconds, 0 for off
+	Allowed       []netip.Prefix
+	LastHandshake time.Time // zero for never
+	Rx, Tx        uint64    // bytes
+}
+
+// A Route is one of ours: through a link, or nowhere.
+type Route struct {
+	Prefix netip.Prefix
+	Link   string     // empty: unreachable, so that nothing for the mesh leaves by a default route
+	Source netip.Addr // preferred source address
+}
+
+// A Foreign is a network that somebody else routes on this host.
+type Foreign struct {
+	Prefix netip.Prefix
+	Link   string
+}
+
+// LinkNamed finds a link of the state.
+func (s *State) LinkNamed(name string) (*Link, bool) {
+	for i := range s.Links {
+		if s.Links[i].Name == name {
+			return &s.Links[i], true
+		}
+	}
+	return nil, false
+}
+
+// Peer finds a peer of the link by its key.
+func (l *Link) Peer(k key.Public) (*LinkPeer, bool) {
+	for i := range l.Peers {
+		if l.Peers[i].Key == k {
+			return &l.Peers[i], true
+		}
+	}
+	return nil, false
+}

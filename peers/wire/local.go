@@ -1,0 +1,134 @@
+package wire
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// Paths of the agent's local API on its unix socket.
+const (
+	PathStatus      = "/v1/status"
+	PathLocalEnroll = "/v1/enroll"
+	PathPing        = "/v1/ping"
+	PathDoctor      = "/v1/doctor"
+)
+
+// States of a host as its agent tells them.
+const (
+	StateOK         = "ok"
+	StateDegraded   = "degraded"
+	StateDown       = "down"
+	StateUnenrolled = "unenrolled"
+)
+
+// States of a peer.
+const (
+	PeerUp         = "up"
+	PeerConnecting = "connecting"
+	PeerDown       = "down"
+)
+
+// A Status is all that a host is, has and lacks (GET /v1/status).
+type Status struct {
+	Host       string            `json:"host"`
+	ID         peers.HostID      `json:"id"`
+	Mesh       string            `json:"mesh"`
+	Site       string            `json:"site"`
+	Address    netip.Addr        `json:"address"`
+	Address6   netip.Addr        `json:"address6"`
+	State      string            `json:"state"`
+	Backend    string            `json:"backend"`
+	Version    string            `json:"version"`
+	Revision   peers.Revision    `json:"revision"`
+	Generation peers.Generation  `json:"generation"`
+	Controller ControllerStatus  `json:"controller"`
+	Interfaces []InterfaceStatus `json:"interfaces"`
+	Peers      []PeerStatus      `json:"peers"`
+	Problems   []peers.Problem   `json:"problems"`
+}
+
+// A ControllerStatus says how an agent stands with its controller.
+type ControllerStatus struct {
+	Address     string     `json:"address"`
+	Connected   bool       `json:"connected"`
+	LastContact *time.Time `json:"last_contact"`
+	Error       string     `json:"error,omitempty"` // why it is not connected
+}
+
+// An InterfaceStatus is one tunnel interface.
+type InterfaceStatus struct {
+	Name       string           `json:"name"`
+	Generation peers.Generation `json:"generation"`
+	Port       uint16           `json:"port"`
+	PublicKey  key.Public       `json:"public_key"`
+	MTU        int              `json:"mtu"`
+}
+
+// A PeerStatus is one peer as this host sees it.
+type PeerStatus struct {
+	Host          string           `json:"host"`
+	ID            peers.HostID     `json:"id"`
+	Site          string           `json:"site"`
+	Address       netip.Addr       `json:"address"`
+	Address6      netip.Addr       `json:"address6"`
+	State         string           `json:"state"`
+	Generation    peers.Generation `json:"generation"`
+	Interface     string           `json:"interface"`
+	Endpoint      string           `json:"endpoint"`
+	LastHandshake *time.Time       `json:"last_handshake"`
+	RxBytes       uint64           `json:"rx_bytes"`
+	TxBytes       uint64           `json:"tx_bytes"`
+	AllowedIPs    []netip.Prefix   `json:"allowed_ips"`
+}
+
+// A LocalEnroll asks the agent to enrol (POST /v1/enroll). The answer is a stream of Progress.
+type LocalEnroll struct {
+	Token   string `json:"token"`
+	Name    string `json:"name,omitempty"`    // the machine's host name where left out
+	Timeout int    `json:"timeout,omitempty"` // seconds until the agent stops telling; it goes on trying
+}
+
+// A Progress is one step of something that takes a while; the last one has Done or Fault set.
+type Progress struct {
+	Step    string  `json:"step,omitempty"` // stable, for scripts: "token", "controller", "keys", "enrolled", "approval", "plan", "peers"
+	Message string  `json:"message,omitempty"`
+	Done    bool    `json:"done,omitempty"`
+	Status  *Status `json:"status,omitempty"` // with Done
+	Fault   *Fault  `json:"fault,omitempty"`
+}
+
+// A PingReply is one answer, or its absence, of GET /v1/ping?host=NAME&count=N, a stream of these with a
+// summary at its end.
+type PingReply struct {
+	Seq     int          `json:"seq"`
+	Lost    bool         `json:"lost,omitempty"`
+	RTT     float64      `json:"rtt"` // seconds
+	Summary *PingSummary `json:"summary,omitempty"`
+	Fault   *Fault       `json:"fault,omitempty"`
+}
+
+// A PingSummary ends a ping.
+type PingSummary struct {
+	Host       string           `json:"host"`
+	Address    netip.Addr       `json:"address"`
+	Sent       int              `json:"sent"`
+	Received   int              `json:"received"`
+	Loss       float64          `json:"loss"` // 0 to 1
+	Min        float64          `json:"rtt_min"`
+	Mean       float64          `json:"rtt_mean"`
+	Max        float64          `json:"rtt_max"`
+	PathMTU    int              `json:"path_mtu"` // largest packet through the tunnel, bytes; 0 for unknown
+	Generation peers.Generation `json:"generation"`
+	Interface  string           `json:"interface"`
+}
+
+// A Finding is what one check of the doctor found (GET /v1/doctor).
+type Finding struct {
+	Check   string `json:"check"`
+	Result  string `json:"result"` // "ok", "warning", "failed", "skipped"
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
