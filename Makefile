@@ -1,0 +1,87 @@
+# The two commands that matter: `make demo` and `make test`. Both work on a machine that has seen
+# nothing of this project but Go, as root and as an ordinary user. Nothing here installs anything
+# outside Go's own caches; what a bare machine lacks is the business of .ci/run.
+
+MODULE   := github.com/warren-mesh/warren
+PROGRAMS := warren warren-controller warren-agent warren-lab
+
+# The linters and the test runner have a modfile of their own (docs/dependencies.md says why).
+TOOL := go tool -modfile=.ci/tools/go.mod
+
+# What --version prints, from git alone, so that the same commit gives the same bytes everywhere. In a
+# tarball there is no .git, nothing is set, and the version package says so.
+ifneq ($(wildcard .git),)
+git      = $(shell GIT_OPTIONAL_LOCKS=0 TZ=UTC git $(1) 2>/dev/null)
+VERSION  = $(call git,describe --tags --always --dirty)
+COMMIT   = $(call git,rev-parse --verify --quiet HEAD)
+DATE     = $(call git,log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ)
+endif
+stamp    = $(if $(2),-X $(MODULE)/cmd/internal/version.$(1)=$(2))
+LDFLAGS  = -s -w $(call stamp,version,$(VERSION)) $(call stamp,commit,$(COMMIT)) $(call stamp,date,$(DATE))
+
+# The race detector needs a C compiler; Go itself says whether it found one.
+RACE     = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+# The end-to-end tests measure time-outs, so they have the machine to themselves.
+E2E      := ./cmd/internal/e2e/...
+TESTS    = $(shell go list ./... | grep -v '/cmd/internal/e2e')
+
+# A number of inputs ("2000x") or a time ("1m") for each fuzz target.
+FUZZ     ?= 1m
+
+# Tests measure time; two at once would measure each other.
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Three sites on this machine, real tunnels, 1,000 orders; leaves nothing behind
+	./bin/warren-lab demo
+
+.PHONY: test
+test: lint unit e2e fuzz-smoke ## Everything that CI holds a change to
+
+.PHONY: build
+build: ## The four programs, static, in ./bin
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: lint
+lint: ## go vet, golangci-lint, gofumpt, tidy go.mod, known vulnerabilities
+	go mod tidy -diff
+	go vet ./...
+	$(TOOL) golangci-lint run ./...
+	@sh .ci/vuln $(TOOL) govulncheck ./...
+
+.PHONY: unit
+unit: build ## Unit, property and golden tests and the repo rules, with the race detector
+	$(if $(RACE),,@echo 'make: no C compiler, so no race detector: install gcc to have it')
+	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -timeout 10m $(TESTS)
+
+.PHONY: e2e
+e2e: build ## The real programs from ./bin in network namespaces
+	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -count=1 -timeout 15m $(E2E)
+
+.PHONY: fuzz fuzz-smoke
+fuzz: ## Every fuzz target in turn, FUZZ=1m each
+	@sh .ci/fuzz $(FUZZ)
+fuzz-smoke:
+	@sh .ci/fuzz 2000x
+
+.PHONY: bench
+bench: build ## Go benchmarks, then the whole-system table of README.md
+	go test -run '^$$' -bench . -benchmem $(TESTS)
+	go run ./cmd/internal/bench
+
+.PHONY: docs
+docs: build ## The command reference and man pages in docs/, from the commands themselves
+	go run ./cmd/internal/docs
+
+.PHONY: fmt
+fmt: ## Format as the linters want it
+	$(TOOL) golangci-lint fmt ./...
+
+.PHONY: clean
+clean: ## Remove what make made
+	rm -rf bin
