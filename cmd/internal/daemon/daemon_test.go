@@ -78,15 +78,15 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		file string
 		args []string
 	}{
-		"unknown command":     {"", []string{"walk"}},
-		"unknown flag":        {"", []string{"run", "--nope"}},
-		"argument":            {"", []string{"run", "now"}},
-		"unknown setting":     {"listn: :2\n", []string{"run"}},
-		"setting is a map":    {"listen: {a: b}\n", []string{"run"}},
-		"broken file":         {"listen: [\n", []string{"run"}},
-		"unknown log level":   {"log-level: loud\n", []string{"run"}},
-		"unknown log format":  {"", []string{"run", "--log-format", "xml"}},
-		"named file missing":  {"", []string{"run", "--config", "/nonexistent/c.yaml"}},
+		"unknown command":    {"", []string{"walk"}},
+		"unknown flag":       {"", []string{"run", "--nope"}},
+		"argument":           {"", []string{"run", "now"}},
+		"unknown setting":    {"listn: :2\n", []string{"run"}},
+		"setting is a map":   {"listen: {a: b}\n", []string{"run"}},
+		"broken file":        {"listen: [\n", []string{"run"}},
+		"unknown log level":  {"log-level: loud\n", []string{"run"}},
+		"unknown log format": {"", []string{"run", "--log-format", "xml"}},
+		"named file missing": {"", []string{"run", "--config", "/nonexistent/c.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, code := run(t, c.file, nil, c.args...); code != 2 {
