@@ -26,7 +26,7 @@ RACE     = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 E2E      := ./cmd/internal/e2e/...
 TESTS    = $(shell go list ./... | grep -v '/cmd/internal/e2e')
 
-# A number of inputs ("2000x") or a time ("1m") for each fuzz target.
+# A number of inputs ("10000x") or a time ("1m") for each fuzz target.
 FUZZ     ?= 1m
 
 # Tests measure time; two at once would measure each other.
@@ -67,7 +67,7 @@ e2e: build ## The real programs from ./bin in network namespaces
 fuzz: ## Every fuzz target in turn, FUZZ=1m each
 	@sh .ci/fuzz $(FUZZ)
 fuzz-smoke:
-	@sh .ci/fuzz 2000x
+	@sh .ci/fuzz 10000x
 
 .PHONY: bench
 bench: build ## Go benchmarks, then the whole-system table of README.md
