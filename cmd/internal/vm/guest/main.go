@@ -1,0 +1,99 @@
+// Command guest is the init of a test VM: it mounts what programs expect, loads the kernel modules,
+// runs the programs of the plan, tells their exit code on the console and switches the machine off.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/cmd/internal/vm"
+)
+
+func main() {
+	code := 1
+	if err := setUp(); err != nil {
+		fmt.Println("guest:", err)
+	} else if code, err = runAll(); err != nil {
+		fmt.Println("guest:", err)
+	}
+	fmt.Printf("\n%s%d\n", vm.ExitLine, code)
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+func setUp() error {
+	for _, m := range []struct{ fstype, at string }{
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/run"}, {"tmpfs", "/tmp"},
+	} {
+		if err := unix.Mount(m.fstype, m.at, m.fstype, 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s: %v", m.at, err)
+		}
+	}
+	if err := os.Mkdir("/dev/shm", 0o1777); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return loadModules()
+}
+
+// loadModules loads in the order of the file names. Accelerated variants for other processors answer
+// ENODEV, which is no failure.
+func loadModules() error {
+	files, err := filepath.Glob(vm.ModulesDir + "/*.ko")
+	if err != nil {
+		return err
+	}
+	slices.Sort(files)
+	for _, path := range files {
+		if err := loadModule(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func loadModule(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = unix.FinitModule(int(f.Fd()), "", 0)
+	if err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("load %s: %v", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// runAll runs the programs until one fails, and gives its exit code.
+func runAll() (int, error) {
+	raw, err := os.ReadFile(vm.PlanPath)
+	if err != nil {
+		return 1, err
+	}
+	var programs []vm.Program
+	if err := json.Unmarshal(raw, &programs); err != nil {
+		return 1, err
+	}
+	for _, p := range programs {
+		fmt.Println("=== VM", p.Argv)
+		cmd := exec.Command(p.Argv[0], p.Argv[1:]...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, os.Stdout, os.Stdout
+		cmd.Env = append([]string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/root", "WARREN_IN_VM=1"}, p.Env...)
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return max(1, exit.ExitCode()), nil
+		}
+		if err != nil {
+			return 1, err
+		}
+	}
+	return 0, nil
+}

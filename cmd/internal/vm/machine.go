@@ -1,0 +1,153 @@
+package vm
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// ExitLine is how the guest tells the exit code of its last program, on a line of its own.
+const ExitLine = "VM-EXIT-CODE "
+
+// PlanPath is where the guest finds its Programs, ModulesDir where the kernel modules in loading order.
+const (
+	PlanPath   = "/plan.json"
+	ModulesDir = "/modules"
+)
+
+// A Program is run by the guest, in order with the others, until one fails.
+type Program struct {
+	Argv []string `json:"argv"`
+	Dir  string   `json:"dir"`
+	Env  []string `json:"env"`
+}
+
+// A Machine is what to boot: a kernel, the static guest program that is its init, files by their
+// path in the guest, and what to run.
+type Machine struct {
+	Kernel   Kernel
+	Guest    string
+	Files    map[string]string // path in the guest → path here, all executable
+	Programs []Program
+	Memory   int // MiB
+}
+
+// modules are all that the project's tests need of a kernel.
+func modules() []string {
+	return []string{
+		"wireguard", "tun", "veth", "bridge", "dummy", "vrf", "sch_netem", "sch_tbf", "nf_tables", "nft_ct", "nft_nat",
+		"nft_masq", "nft_chain_nat", "nft_reject_inet",
+	}
+}
+
+// Run boots the machine, copies its console to out, and returns the exit code of its programs. A machine
+// that ends without telling one (hang, panic) is an error.
+func (m Machine) Run(ctx context.Context, out io.Writer) (int, error) {
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		return 0, fmt.Errorf("%w: there is no qemu-system-x86_64 (apt-get install qemu-system-x86)", ErrMissing)
+	}
+	dir, err := os.MkdirTemp("", "warren-vm-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	image, err := m.initramfs()
+	if err != nil {
+		return 0, err
+	}
+	initrd := filepath.Join(dir, "initrd.cpio")
+	if err := os.WriteFile(initrd, image, 0o600); err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, qemu, "-M", "q35", "-accel", accelerator(), "-cpu", "max", "-smp", "2",
+		"-m", strconv.Itoa(m.Memory), "-nic", "none", "-nodefaults", "-no-user-config", "-display", "none",
+		"-serial", "stdio", "-monitor", "none", "-no-reboot", "-kernel", m.Kernel.Image, "-initrd", initrd,
+		"-append", "console=ttyS0 panic=-1 quiet mitigations=off")
+	cmd.Stderr = out
+	console, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start qemu: %v", err)
+	}
+	code, told := watch(console, out)
+	err = cmd.Wait()
+	if !told {
+		return 0, errors.Join(errors.New("the VM ended without an exit code: it hung, panicked or ran out of time"), ctx.Err(), err)
+	}
+	return code, nil
+}
+
+// watch copies the console and looks for the exit code.
+func watch(console io.Reader, out io.Writer) (code int, told bool) {
+	lines := bufio.NewScanner(console)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if word, ok := strings.CutPrefix(line, ExitLine); ok {
+			n, err := strconv.Atoi(word)
+			code, told = n, err == nil
+			continue
+		}
+		fmt.Fprintln(out, line)
+	}
+	return code, told
+}
+
+// accelerator trusts /dev/kvm only where the processor itself has virtualisation: elsewhere a kvm may
+// exist that emulates each instruction of a kernel, slower than qemu does.
+func accelerator() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	words := " " + strings.Join(strings.Fields(string(info)), " ") + " "
+	if err == nil && (strings.Contains(words, " vmx ") || strings.Contains(words, " svm ")) {
+		if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+			_ = f.Close()
+			return "kvm"
+		}
+	}
+	return "tcg,thread=multi"
+}
+
+func (m Machine) initramfs() ([]byte, error) {
+	a := newArchive()
+	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "var/lib", "root"} {
+		a.dir(d)
+	}
+	a.link("var/run", "../run")
+	a.file("etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"))
+	a.file("etc/group", 0o644, []byte("root:x:0:\nnogroup:x:65534:\n"))
+	a.file("etc/hosts", 0o644, []byte("127.0.0.1 localhost vm\n::1 localhost\n"))
+	if err := a.copy("init", m.Guest, 0o755); err != nil {
+		return nil, err
+	}
+	order, err := moduleOrder(m.Kernel.Modules, modules())
+	if err != nil {
+		return nil, err
+	}
+	for i, path := range order {
+		if err := a.copy(fmt.Sprintf("%s/%03d-%s", ModulesDir, i, filepath.Base(path)), path, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	for name, from := range m.Files {
+		if err := a.copy(name, from, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := json.Marshal(m.Programs)
+	if err != nil {
+		return nil, err
+	}
+	a.file(PlanPath, 0o644, plan)
+	return a.bytes(), nil
+}
