@@ -6,17 +6,17 @@
 // it ends in whatever way, kill -9 included, the kernel takes everything else away: process 1 of the PID namespace is
 // a tiny reaper that cannot outlive it.
 //
-//	           program (router, "internet")
-//	  198.51.100.1/29 │ 192.0.2.1/29 │ 203.0.113.1/29      links here: shop, warehouse, controller
-//	         ┌────────┴───┐ ┌────────┴───┐ ┌─┴──────────┐
-//	         │ shop       │ │ warehouse  │ │ controller │   link there: eth0, default routes to the router
-//	         │ /run  own  │ │ /run  own  │ │ …          │
-//	         │ /var/lib … │ │ /var/lib … │ │            │
-//	         └────────────┘ └────────────┘ └────────────┘
+//	         program (router, "internet")
+//	198.51.100.1/29 │ 192.0.2.1/29 │ 203.0.113.1/29      links here: shop, warehouse, controller
+//	       ┌────────┴───┐ ┌────────┴───┐ ┌─┴──────────┐
+//	       │ shop       │ │ warehouse  │ │ controller │   link there: eth0, default routes to the router
+//	       │ /run  own  │ │ /run  own  │ │ …          │
+//	       │ /var/lib … │ │ /var/lib … │ │            │
+//	       └────────────┘ └────────────┘ └────────────┘
 //
 // A test package needs a TestMain and nothing installed but /dev/net/tun:
 //
-//	func TestMain(m *testing.M) { os.Exit(lab.TestMain(m)) }
+//	func TestMain(m *testing.M) { labtest.Main(m) }
 //
 //	func TestPing(t *testing.T) {
 //		l := labtest.New(t, lab.Topology{Hosts: []lab.HostSpec{{Name: "shop"}, {Name: "warehouse"}}})

@@ -1,0 +1,71 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reboot kills every process on the host and gives it fresh interfaces and an empty /run. What was under /var/lib is
+// there afterwards, and so are faults of the internet (Cut, Block). Nothing is started.
+func (h *Host) Reboot() error {
+	if err := h.halt(); err != nil {
+		return fmt.Errorf("halting %s: %w", h.Name(), err)
+	}
+	if err := h.boot(); err != nil {
+		return fmt.Errorf("booting %s: %w", h.Name(), err)
+	}
+	return nil
+}
+
+// boot makes the host's namespaces, with its disk in them, and connects them.
+func (h *Host) boot() error {
+	if err := os.Mkdir(h.dir("run"), 0o755); err != nil {
+		return err
+	}
+	var made spaces
+	err := onFreshThread(func() error {
+		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS)
+		if err != nil {
+			return fmt.Errorf("making namespaces: %v", err)
+		}
+		if err := errors.Join(unix.Sethostname([]byte(h.spec.Name)), hostSettings().apply(), raise("lo")); err != nil {
+			return err
+		}
+		made, err = openSpaces()
+		return errors.Join(err, h.hostMounts())
+	})
+	h.mu.Lock()
+	h.spaces = made
+	h.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := h.plug(made.network); err != nil {
+		return err
+	}
+	return h.Do(h.configureUplink)
+}
+
+// halt is as sudden as a power failure: processes and interfaces are gone.
+func (h *Host) halt() error {
+	h.mu.Lock()
+	before, daemons := h.spaces, h.daemons
+	h.spaces, h.daemons = spaces{}, nil
+	h.mu.Unlock()
+	// A daemon may still be on its way into the host's namespaces, so these are killed by name first.
+	for _, d := range daemons {
+		if err := d.Kill(); err != nil {
+			return err
+		}
+	}
+	if before.mounts != nil {
+		if err := killAll(before.mounts); err != nil {
+			return err
+		}
+	}
+	before.close()
+	return errors.Join(h.unplug(), os.RemoveAll(h.dir("run")))
+}
