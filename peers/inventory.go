@@ -140,7 +140,7 @@ type Token struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Uses    int       `json:"uses"` // how often it may be used
-	UsedBy  []HostID  `json:"used_by,omitempty"`
+	Used    int       `json:"used"` // how often it was; the hosts say by whom
 	Approve bool      `json:"approve,omitempty"` // hosts start pending
 	Revoked bool      `json:"revoked,omitempty"`
 }

@@ -55,7 +55,9 @@ func (d *draft) useToken(op EnrollHost, h *Host) {
 	if t.Approve {
 		h.State = HostPending
 	}
-	d.putToken(t.usedBy(h.ID))
+	used := *t
+	used.Used++
+	d.putToken(used)
 }
 
 // allocate gives the host the next free index of the overlay. The search goes on where the last one

@@ -1,9 +1,6 @@
 package peers
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	maxTokenUses = 1000
@@ -70,17 +67,11 @@ func (t *Token) Valid(name string, at time.Time) error {
 		ps.addf("token-revoked", where, hint, "the token was revoked")
 	case !at.Before(t.Expires):
 		ps.addf("token-expired", where, hint, "the token expired at %s", t.Expires.UTC().Format(time.RFC3339))
-	case len(t.UsedBy) >= t.Uses:
-		ps.addf("token-used-up", where, hint, "the token was used %d of %d times", len(t.UsedBy), t.Uses)
+	case t.Used >= t.Uses:
+		ps.addf("token-used-up", where, hint, "the token was used %d of %d times", t.Used, t.Uses)
 	}
 	if t.Name != "" && name != t.Name {
 		ps.addf("token-name", where, "warren enroll TOKEN --name "+t.Name, "the token admits only a host named %q, not %q", t.Name, name)
 	}
 	return ps.err()
-}
-
-// usedBy is the token after one more use.
-func (t Token) usedBy(id HostID) Token {
-	t.UsedBy = append(slices.Clone(t.UsedBy), id)
-	return t
 }
