@@ -66,6 +66,8 @@ func (h *Host) halt() error {
 			return err
 		}
 	}
+	// In this order: without its namespaces the link would go by itself, but not at once.
+	err := h.unplug()
 	before.close()
-	return errors.Join(h.unplug(), os.RemoveAll(h.dir("run")))
+	return errors.Join(err, os.RemoveAll(h.dir("run")))
 }
