@@ -139,8 +139,8 @@ type Token struct {
 	Name    string    `json:"name,omitempty"` // the only host name it admits, where set
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
-	Uses    int       `json:"uses"` // how often it may be used
-	Used    int       `json:"used"` // how often it was; the hosts say by whom
+	Uses    int       `json:"uses"`              // how often it may be used
+	Used    int       `json:"used"`              // how often it was; the hosts say by whom
 	Approve bool      `json:"approve,omitempty"` // hosts start pending
 	Revoked bool      `json:"revoked,omitempty"`
 }
