@@ -1,0 +1,119 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// Apply carries out steps in their order. What fails is reported, with the step, and the rest goes on,
+// without what needed it. To remove what is not there is no failure, and, as WireGuard has it, neither is
+// a change to a peer that has gone.
+func (k *Kernel) Apply(ctx context.Context, steps []peers.Step) error {
+	clear(k.known)
+	return apply(ctx, steps, k.do)
+}
+
+// do carries out one step, or several about peers of one link.
+func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
+	switch s := group[0].(type) {
+	case peers.AddLink:
+		return k.addLink(ctx, s)
+	case peers.SetDevice:
+		return k.setDevice(s)
+	case peers.SetLink:
+		return k.setLink(s)
+	case peers.AddAddress:
+		return k.addAddress(s)
+	case peers.SetPeer, peers.DelPeer:
+		return k.setPeers(linkOf(s), group)
+	case peers.SetRoute:
+		return k.setRoute(s)
+	case peers.DelRoute:
+		return k.delRoute(s)
+	case peers.DelAddress:
+		return k.delAddress(s)
+	case peers.DelLink:
+		return k.delLink(s)
+	}
+	return fmt.Errorf("unknown step %T", group[0])
+}
+
+// apply carries out steps with do, which gets one step, or several in a row about peers of one link.
+func apply(ctx context.Context, steps []peers.Step, do func(context.Context, []peers.Step) error) error {
+	var failed []error
+	dead := map[string]bool{}
+	try := func(group []peers.Step) bool {
+		link := linkOf(group[0])
+		if link != "" && dead[link] {
+			return true // the reason is given already
+		}
+		err := do(ctx, group)
+		broken := errors.As(err, new(*linkError))
+		dead[link] = dead[link] || broken
+		if err != nil && (len(group) == 1 || broken) {
+			failed = append(failed, fmt.Errorf("%v: %w", group[0], err))
+		}
+		return err == nil || len(group) == 1 || broken
+	}
+	for len(steps) > 0 {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(failed, fmt.Errorf("%d steps not taken: %w", len(steps), err))...)
+		}
+		n := together(steps)
+		if !try(steps[:n]) {
+			// One of several failed: which one, and the others again, which does no harm.
+			for i := range n {
+				try(steps[i : i+1])
+			}
+		}
+		steps = steps[n:]
+	}
+	return errors.Join(failed...)
+}
+
+// together counts the steps at the beginning that go into one call.
+func together(steps []peers.Step) int {
+	n := 1
+	for isPeer(steps[0]) && n < len(steps) && isPeer(steps[n]) && linkOf(steps[n]) == linkOf(steps[0]) {
+		n++
+	}
+	return n
+}
+
+func isPeer(s peers.Step) bool {
+	switch s.(type) {
+	case peers.SetPeer, peers.DelPeer:
+		return true
+	}
+	return false
+}
+
+// linkOf is the link that a step needs, empty for none.
+func linkOf(s peers.Step) string {
+	switch s := s.(type) {
+	case peers.AddLink:
+		return s.Name
+	case peers.SetDevice:
+		return s.Link
+	case peers.SetLink:
+		return s.Name
+	case peers.AddAddress:
+		return s.Link
+	case peers.SetPeer:
+		return s.Link
+	case peers.DelPeer:
+		return s.Link
+	case peers.SetRoute:
+		return s.Route.Link
+	case peers.DelRoute:
+		return s.Route.Link
+	case peers.DelAddress:
+		return s.Link
+	case peers.DelLink:
+		return s.Name
+	}
+	return ""
+}

@@ -1,0 +1,223 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+func testEmpty(t *testing.T, s subject) {
+	state := s.observe(t)
+	if len(state.Links)+len(state.Routes)+len(state.Foreign) != 0 || !state.IPv6 {
+		t.Errorf("an empty host has %+v", state)
+	}
+}
+
+func testPlan(t *testing.T, s subject) {
+	plan := planFor(3)
+	state := s.observe(t)
+	s.apply(t, peers.Diff(state, plan)...)
+	state = s.observe(t)
+	if steps := peers.Diff(state, plan); len(steps) != 0 {
+		t.Errorf("the second time there is something to do: %v", steps)
+	}
+	before := s.writes()
+	s.apply(t, peers.Diff(state, plan)...)
+	if n := s.writes() - before; n != 0 {
+		t.Errorf("the second time took %d messages", n)
+	}
+	l := state.Links[0]
+	if len(state.Links) != 1 || l.Name != "wrn0" || l.Index == 0 || !l.Up || l.MTU != 1420 || l.Port != 51820 ||
+		l.Public != public("self") || l.Backend != s.kernel.Backend() || len(l.Peers) != 3 {
+		t.Errorf("links: %+v", state.Links)
+	}
+	samePrefixes(t, "addresses", l.Addresses, "10.90.0.1/32", "fd00:90::1/128")
+	p, ok := l.Peer(public("host1"))
+	if !ok || !p.PSK.Equal(*preshared("host1")) || p.Endpoint != netip.MustParseAddrPort("198.51.100.7:1001") ||
+		p.Keepalive != 25 || !p.LastHandshake.IsZero() || p.Rx != 0 {
+		t.Errorf("a peer: %+v", p)
+	}
+	s.allowed(t, "host1", "10.90.1.1/32", "fd00:90::101/128")
+	if len(state.Foreign) != 0 {
+		t.Errorf("our own networks count as foreign: %v", state.Foreign)
+	}
+	s.routed(t, "unreachable 10.90.0.0/16 proto 119", "unreachable fd00:90::/48 proto 119",
+		"10.90.1.0/32 dev wrn0 proto 119 src 10.90.0.1", "fd00:90::100/128 dev wrn0 proto 119 src fd00:90::1",
+		"10.90.1.1/32 dev wrn0 proto 119 src 10.90.0.1", "fd00:90::101/128 dev wrn0 proto 119 src fd00:90::1",
+		"10.90.1.2/32 dev wrn0 proto 119 src 10.90.0.1", "fd00:90::102/128 dev wrn0 proto 119 src fd00:90::1",
+	)
+}
+
+func testDelLink(t *testing.T, s subject) {
+	plan := planFor(3)
+	s.apply(t, peers.Diff(s.observe(t), plan)...)
+	s.apply(t, peers.DelLink{Name: "wrn0"})
+	s.routed(t, "unreachable 10.90.0.0/16 proto 119", "unreachable fd00:90::/48 proto 119")
+	if l := s.observe(t).Links; len(l) != 0 {
+		t.Errorf("links: %+v", l)
+	}
+	// And everything is back in one go, as after somebody's `ip link delete`.
+	s.apply(t, peers.Diff(s.observe(t), plan)...)
+	if steps := peers.Diff(s.observe(t), plan); len(steps) != 0 {
+		t.Errorf("not all is back: %v", steps)
+	}
+}
+
+func testRouteMoves(t *testing.T, s subject) {
+	s.up(t, "wrn0", 51820)
+	s.up(t, "wrn1", 51821)
+	route := func(prefix, link, source string) peers.SetRoute {
+		return peers.SetRoute{Route: peers.Route{
+			Prefix: netip.MustParsePrefix(prefix), Link: link, Source: netip.MustParseAddr(source),
+		}}
+	}
+	s.apply(t,
+		peers.SetRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("10.20.0.0/24")}},
+		peers.SetRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("fd00:20::/64")}},
+		route("10.20.0.0/24", "wrn0", "10.90.0.1"), route("fd00:20::/64", "wrn0", "fd00:90::1"),
+		route("10.20.0.0/24", "wrn1", "10.90.0.1"), route("fd00:20::/64", "wrn1", "fd00:90::1"),
+	)
+	s.routed(t, "unreachable 10.20.0.0/24 proto 119", "unreachable fd00:20::/64 proto 119",
+		"10.20.0.0/24 dev wrn1 proto 119 src 10.90.0.1", "fd00:20::/64 dev wrn1 proto 119 src fd00:90::1")
+	for _, r := range []peers.SetRoute{
+		route("10.20.0.0/24", "wrn1", "10.90.0.1"), route("fd00:20::/64", "wrn1", "fd00:90::1"),
+	} {
+		s.apply(t, peers.DelRoute(r))
+	}
+	s.routed(t, "unreachable 10.20.0.0/24 proto 119", "unreachable fd00:20::/64 proto 119")
+	s.apply(t,
+		peers.DelRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("10.20.0.0/24")}},
+		peers.DelRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("fd00:20::/64")}},
+	)
+	s.routed(t)
+}
+
+func testBadRoutes(t *testing.T, s subject) {
+	s.apply(t, peers.AddLink{Name: "wrn0", MTU: 1420})
+	s.up(t, "wrn1", 51821)
+	prefix := netip.MustParsePrefix("10.20.0.0/24")
+	err := s.kernel.Apply(t.Context(), []peers.Step{
+		peers.SetRoute{Route: peers.Route{Prefix: prefix, Link: "wrnx"}},
+		peers.SetRoute{Route: peers.Route{Prefix: prefix, Link: "wrn0"}},
+		peers.SetRoute{Route: peers.Route{Prefix: prefix, Link: "wrn1", Source: netip.MustParseAddr("10.1.1.1")}},
+		peers.SetRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("10.21.0.0/24"), Link: "wrn1"}},
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], "route replace 10.20.0.0/24 dev wrnx") ||
+		!strings.Contains(lines[1], "network is down") || !strings.Contains(lines[2], "invalid argument") {
+		t.Errorf("errors:\n%v", err)
+	}
+	s.routed(t, "10.21.0.0/24 dev wrn1 proto 119")
+}
+
+func testDelAddress(t *testing.T, s subject) {
+	plan := planFor(1)
+	s.apply(t, peers.Diff(s.observe(t), plan)...)
+	s.up(t, "wrn1", 51821)
+	del := func(link string) []peers.Step {
+		return []peers.Step{
+			peers.DelAddress{Link: link, Prefix: netip.MustParsePrefix("10.90.0.1/32")},
+			peers.DelAddress{Link: link, Prefix: netip.MustParsePrefix("fd00:90::1/128")},
+		}
+	}
+	s.apply(t, del("wrn1")...)
+	if steps := peers.Diff(s.observe(t), planWithout(plan, "wrn1")); len(steps) != 1 {
+		t.Errorf("an address on another link mattered: %v", steps)
+	}
+	s.apply(t, del("wrn0")...)
+	s.routed(t, "unreachable 10.90.0.0/16 proto 119", "unreachable fd00:90::/48 proto 119",
+		"fd00:90::100/128 dev wrn0 proto 119")
+}
+
+// planWithout is the plan itself: the link is not part of it, so its removal is all there is to do.
+func planWithout(p peers.Plan, _ string) peers.Plan { return p }
+
+func testRemoveNothing(t *testing.T, s subject) {
+	s.up(t, "wrn0", 51820)
+	s.apply(t,
+		peers.DelRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("10.20.0.0/24"), Link: "wrn0"}},
+		peers.DelRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("fd00:20::/64"), Link: "wrn1"}},
+		peers.DelRoute{Route: peers.Route{Prefix: netip.MustParsePrefix("fd00:20::/64")}},
+		peers.DelAddress{Link: "wrn0", Prefix: netip.MustParsePrefix("10.90.7.7/32")},
+		peers.DelAddress{Link: "wrn0", Prefix: netip.MustParsePrefix("fd00:90::7/128")},
+		peers.DelLink{Name: "wrn1"},
+		peers.AddAddress{Link: "wrn0", Prefix: netip.MustParsePrefix("10.90.0.1/32")},
+	)
+}
+
+func testOccupied(t *testing.T, s subject) {
+	s.occupy("wrn0")
+	before := s.link(t, "wrn0")
+	if before.Backend != "" {
+		t.Errorf("somebody else's link counts as ours: %+v", before)
+	}
+	plan := planFor(2)
+	state := s.observe(t)
+	err := s.kernel.Apply(t.Context(), append(peers.Diff(state, plan), peers.DelLink{Name: "wrn0"}))
+	if !errors.Is(err, errForeign) || strings.Count(err.Error(), "\n") != 0 {
+		t.Errorf("error %v, want one that says whose link it is", err)
+	}
+	after := s.link(t, "wrn0")
+	if after.Index != before.Index || after.MTU != before.MTU || after.Up != before.Up || len(after.Addresses) != 0 {
+		t.Errorf("somebody else's link was touched: %+v", after)
+	}
+	s.routed(t, "unreachable 10.90.0.0/16 proto 119", "unreachable fd00:90::/48 proto 119")
+}
+
+func testForeign(t *testing.T, s subject) {
+	s.connect(netip.MustParsePrefix("10.20.0.1/24"))
+	s.up(t, "wrn0", 51820)
+	state := s.observe(t)
+	want := peers.Foreign{Prefix: netip.MustParsePrefix("10.20.0.0/24"), Link: "lan"}
+	if !slices.Equal(state.Foreign, []peers.Foreign{want}) {
+		t.Errorf("networks of others: %v, want %v", state.Foreign, want)
+	}
+}
+
+func testWatch(t *testing.T, s subject) {
+	s.up(t, "wrn0", 51820)
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := s.kernel.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.delete("wrn0")
+	select {
+	case <-c:
+	case <-time.After(5 * time.Second):
+		t.Error("nobody told that a link was deleted")
+	}
+	cancel()
+	eventually(t, "the channel is closed", func() bool {
+		select {
+		case _, open := <-c:
+			return !open
+		default:
+			return false
+		}
+	})
+}
+
+func testDone(t *testing.T, s subject) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := s.kernel.Apply(ctx, []peers.Step{peers.AddLink{Name: "wrn0", MTU: 1420}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := s.kernel.Observe(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if l := s.observe(t).Links; len(l) != 0 {
+		t.Errorf("links: %+v", l)
+	}
+}

@@ -1,0 +1,108 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// device reads a WireGuard device, from the kernel or from its tunnel process.
+func (k *Kernel) device(name, backend string) (*wgtypes.Device, error) {
+	read := func() (*wgtypes.Device, error) { return k.wg.Device(name) }
+	if backend == Userspace {
+		return await(k.uapi, name, read)
+	}
+	return read()
+}
+
+// configure sends one message that sets something on a device.
+func (k *Kernel) configure(name, backend string, c wgtypes.Config) error {
+	set := func() (struct{}, error) { return struct{}{}, k.wg.ConfigureDevice(name, c) }
+	var err error
+	if backend == Userspace {
+		_, err = await(k.uapi, name, set)
+	} else {
+		_, err = set()
+	}
+	if errors.Is(err, errSilent) {
+		err = &linkError{err}
+	}
+	return explain(k.wrote(err))
+}
+
+func (k *Kernel) setDevice(s peers.SetDevice) error {
+	_, backend, err := k.ours(s.Link)
+	if err != nil {
+		return err
+	}
+	if backend == Userspace {
+		if err := k.portFree(s.Link, s.Port); err != nil {
+			return err
+		}
+	}
+	private, port := wgtypes.Key(s.Private.ExposeBytes()), int(s.Port)
+	return k.configure(s.Link, backend, wgtypes.Config{PrivateKey: &private, ListenPort: &port})
+}
+
+// portFree fails where another program has the port. The kernel says so itself; a tunnel process learns
+// it when its interface comes up, when there is nobody to tell.
+func (k *Kernel) portFree(name string, port uint16) error {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+	if err == nil {
+		return c.Close()
+	}
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return nil // not what was asked
+	}
+	have, err := k.device(name, Userspace)
+	if err == nil && have.ListenPort == int(port) {
+		return nil
+	}
+	return fmt.Errorf("UDP port %d is taken by another program; see: ss -lunp 'sport = :%d', "+
+		"or choose another with --port", port, port)
+}
+
+// fill takes over what a device says of itself.
+func fill(l *peers.Link, d *wgtypes.Device) {
+	l.Public = key.Public(d.PublicKey)
+	if d.PrivateKey == (wgtypes.Key{}) {
+		l.Public = key.Public{} // the public half of no key
+	}
+	l.Port = uint16(d.ListenPort)
+	l.Peers = make([]peers.LinkPeer, len(d.Peers))
+	for i := range d.Peers {
+		p := &d.Peers[i]
+		l.Peers[i] = peers.LinkPeer{
+			Key:           key.Public(p.PublicKey),
+			PSK:           key.PresharedFromBytes(p.PresharedKey),
+			Keepalive:     int(p.PersistentKeepaliveInterval / time.Second),
+			Allowed:       make([]netip.Prefix, len(p.AllowedIPs)),
+			LastHandshake: handshake(p.LastHandshakeTime),
+			Rx:            uint64(p.ReceiveBytes),
+			Tx:            uint64(p.TransmitBytes),
+		}
+		if p.Endpoint != nil {
+			at := p.Endpoint.AddrPort()
+			l.Peers[i].Endpoint = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+		}
+		for j := range p.AllowedIPs {
+			l.Peers[i].Allowed[j] = prefixOf(&p.AllowedIPs[j])
+		}
+	}
+}
+
+// handshake makes 1970, which is how no handshake reads in some places, the zero time.
+func handshake(t time.Time) time.Time {
+	if t.UnixNano() == 0 {
+		return time.Time{}
+	}
+	return t
+}

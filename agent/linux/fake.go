@@ -1,0 +1,207 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// A Fake is a host's network in memory. It takes the same steps as a Kernel, by the kernel's rules: an
+// allowed IP moves from peer to peer, a link takes its addresses and routes with it, a route needs a link
+// that is up. What the rest of the world does to a network, its other methods do. It prints itself as the
+// commands that make what it has. All its methods may be called at any time by anybody.
+type Fake struct {
+	mu       sync.Mutex
+	ipv6     bool
+	links    map[string]*fakeLink
+	routes   map[fakeRoute]peers.Route
+	foreign  []peers.Foreign
+	watchers map[chan struct{}]bool
+	refuse   func(peers.Step) error
+	index    int
+	steps    int
+}
+
+// NewFake makes a host with IPv6 and without anything of ours.
+func NewFake() *Fake {
+	return &Fake{
+		ipv6:     true,
+		links:    map[string]*fakeLink{},
+		routes:   map[fakeRoute]peers.Route{},
+		watchers: map[chan struct{}]bool{},
+		index:    1,
+	}
+}
+
+// A fakeRoute is what the kernel tells routes apart by: here, whether the metric is that of the backstop.
+type fakeRoute struct {
+	prefix   netip.Prefix
+	backstop bool
+}
+
+// Backend is InKernel.
+func (f *Fake) Backend() string { return InKernel }
+
+// Observe gives a copy of what the host has.
+func (f *Fake) Observe(ctx context.Context) (peers.State, error) {
+	if err := ctx.Err(); err != nil {
+		return peers.State{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := peers.State{IPv6: f.ipv6, Foreign: slices.Clone(f.foreign)}
+	for _, name := range linkNames() {
+		if l := f.links[name]; l != nil {
+			s.Links = append(s.Links, l.observe())
+		}
+	}
+	for _, r := range f.routes {
+		s.Routes = append(s.Routes, r)
+	}
+	slices.SortFunc(s.Routes, func(a, b peers.Route) int {
+		if c := a.Prefix.Compare(b.Prefix); c != 0 {
+			return c
+		}
+		return strings.Compare(b.Link, a.Link)
+	})
+	return s, nil
+}
+
+// Apply carries out steps as Kernel.Apply does.
+func (f *Fake) Apply(ctx context.Context, steps []peers.Step) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(steps) > 0 {
+		defer f.wake()
+	}
+	return apply(ctx, steps, func(_ context.Context, group []peers.Step) error {
+		for _, s := range group {
+			if err := f.do(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Watch tells of every Apply and of everything that others do to the network. The channel is closed when
+// ctx ends.
+func (f *Fake) Watch(ctx context.Context) (<-chan struct{}, error) {
+	c := make(chan struct{}, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watchers[c] = true
+	context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.watchers, c)
+		close(c)
+	})
+	return c, nil
+}
+
+func (f *Fake) wake() {
+	for c := range f.watchers {
+		wake(c)
+	}
+}
+
+// Steps counts the steps taken so far, also those that failed.
+func (f *Fake) Steps() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.steps
+}
+
+// Refuse has every step asked about first; it fails with the error that refuse gives. Nil asks nobody.
+func (f *Fake) Refuse(refuse func(peers.Step) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = refuse
+}
+
+// SetForeign says what others route on this host.
+func (f *Fake) SetForeign(foreign ...peers.Foreign) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.foreign = slices.Clone(foreign)
+	f.wake()
+}
+
+// SetIPv6 switches IPv6; without it a host has no IPv6 address and no IPv6 route.
+func (f *Fake) SetIPv6(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ipv6 = on
+	if !on {
+		for name := range f.links {
+			f.dropIPv6(name)
+		}
+		f.dropRoutes(func(r peers.Route) bool { return r.Prefix.Addr().Is6() })
+	}
+	f.wake()
+}
+
+// Delete removes a link, as somebody with `ip link delete` would.
+func (f *Fake) Delete(link string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delLink(link)
+	f.wake()
+}
+
+// Occupy makes a link of our name that is not ours.
+func (f *Fake) Occupy(link string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.index++
+	f.links[link] = &fakeLink{name: link, index: f.index, mtu: 1500, foreign: true}
+	f.wake()
+}
+
+// Handshake has a peer shake hands at a time, coming from an address where that is valid.
+func (f *Fake) Handshake(link string, k key.Public, from netip.AddrPort, at time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p, err := f.peer(link, k)
+	if err != nil {
+		return err
+	}
+	p.LastHandshake = at
+	if from.IsValid() {
+		p.Endpoint = from
+	}
+	p.Rx, p.Tx = p.Rx+handshakeSize, p.Tx+handshakeSize
+	return nil
+}
+
+// Transfer adds to the counters of a peer.
+func (f *Fake) Transfer(link string, k key.Public, rx, tx uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p, err := f.peer(link, k)
+	if err != nil {
+		return err
+	}
+	p.Rx, p.Tx = p.Rx+rx, p.Tx+tx
+	return nil
+}
+
+func (f *Fake) peer(link string, k key.Public) (*peers.LinkPeer, error) {
+	l := f.links[link]
+	if l == nil {
+		return nil, fmt.Errorf("there is no interface %s", link)
+	}
+	if p := l.find(k); p != nil {
+		return p, nil
+	}
+	return nil, errors.New("there is no such peer on " + link)
+}

@@ -1,0 +1,93 @@
+package linux
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// Observe reads what the host has. It sets nothing.
+func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
+	var s peers.State
+	own := map[int]string{} // links of ours by index
+	var indices []int
+	for _, name := range linkNames() {
+		if err := ctx.Err(); err != nil {
+			return peers.State{}, err
+		}
+		link, err := k.lookup(name)
+		if err != nil {
+			return peers.State{}, err
+		}
+		if link == nil {
+			continue
+		}
+		l := k.observeLink(link)
+		s.Links = append(s.Links, l)
+		if l.Backend != "" {
+			own[l.Index] = name
+			indices = append(indices, l.Index)
+		}
+	}
+	if err := k.addresses(&s); err != nil {
+		return peers.State{}, err
+	}
+	if err := k.routes(&s, netlink.FAMILY_V4, own); err != nil {
+		return peers.State{}, err
+	}
+	if !hasIPv6() {
+		return s, nil
+	}
+	s.IPv6 = k.mayIPv6(indices)
+	if err := k.routes(&s, netlink.FAMILY_V6, own); err != nil {
+		return peers.State{}, err
+	}
+	return s, nil
+}
+
+// observeLink reads one link. A device that cannot be read is one we cannot use, whatever it is; what
+// is tried on it fails with the reason.
+func (k *Kernel) observeLink(link netlink.Link) peers.Link {
+	at := link.Attrs()
+	l := peers.Link{
+		Name:    at.Name,
+		Index:   at.Index,
+		Up:      at.RawFlags&1 != 0, // IFF_UP
+		MTU:     at.MTU,
+		Backend: backendOf(link),
+	}
+	if l.Backend == "" {
+		return l
+	}
+	device, err := k.device(at.Name, l.Backend)
+	if err != nil {
+		k.log.Warn("interface cannot be read", "interface", at.Name, "error", err)
+		l.Backend = ""
+		return l
+	}
+	fill(&l, device)
+	return l
+}
+
+// addresses gives the links of a state their addresses.
+func (k *Kernel) addresses(s *peers.State) error {
+	all, err := dump(func() ([]netlink.Addr, error) { return k.rt.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("read addresses: %v", err)
+	}
+	for i := range all {
+		prefix := prefixOf(all[i].IPNet)
+		if !prefix.IsValid() || prefix.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		for j := range s.Links {
+			if s.Links[j].Index == all[i].LinkIndex {
+				s.Links[j].Addresses = append(s.Links[j].Addresses, prefix)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	settle      = 50 * time.Millisecond // a burst of events becomes one
+	resubscribe = time.Second
+	eventBuffer = 1 << 20
+)
+
+// Watch tells when something of ours may have changed, or something of others that bears on it: links,
+// addresses, routes. A burst of changes is one event; changes by Apply are events like others. Events that
+// the kernel had to drop are one event, too. The channel is closed when ctx ends.
+func (k *Kernel) Watch(ctx context.Context) (<-chan struct{}, error) {
+	sub, err := subscribe()
+	if err != nil {
+		return nil, fmt.Errorf("watch the network: %v", err)
+	}
+	raw, out := make(chan struct{}, 1), make(chan struct{}, 1)
+	go k.listen(ctx, sub, raw)
+	go coalesce(ctx, raw, out)
+	return out, nil
+}
+
+func subscribe() (*nl.NetlinkSocket, error) {
+	sub, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	if sub.SetReceiveBufferSize(eventBuffer, true) != nil {
+		// Beyond the limit only with CAP_NET_ADMIN of the whole machine; what overflows is an event.
+		_ = sub.SetReceiveBufferSize(eventBuffer, false)
+	}
+	return sub, nil
+}
+
+// listen passes on events until ctx ends. It subscribes again where the subscription breaks.
+func (k *Kernel) listen(ctx context.Context, sub *nl.NetlinkSocket, raw chan<- struct{}) {
+	for {
+		stop := context.AfterFunc(ctx, sub.Close)
+		err := receive(sub, raw)
+		if stop() {
+			sub.Close()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		k.log.Warn("watching the network was interrupted", "error", err)
+		for sub = nil; sub == nil; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(resubscribe):
+			}
+			sub, _ = subscribe() // tried until it works
+		}
+		wake(raw)
+	}
+}
+
+// receive returns when the subscription is of no more use.
+func receive(sub *nl.NetlinkSocket, raw chan<- struct{}) error {
+	for {
+		messages, _, err := sub.Receive()
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			wake(raw) // events were dropped: something has changed
+			continue
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case err != nil:
+			return err
+		}
+		for i := range messages {
+			if concerns(&messages[i]) {
+				wake(raw)
+				break
+			}
+		}
+	}
+}
+
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// coalesce makes one event of all that come within a moment.
+func coalesce(ctx context.Context, raw <-chan struct{}, out chan<- struct{}) {
+	defer close(out)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-raw:
+		}
+		timer.Reset(settle)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		select {
+		case <-raw:
+		default:
+		}
+		wake(out)
+	}
+}
+
+// concerns says whether an event can bear on what we have or may have.
+func concerns(m *syscall.NetlinkMessage) bool {
+	switch m.Header.Type {
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		return true
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		if len(m.Data) < unix.SizeofIfInfomsg {
+			return true
+		}
+		// The links of others matter as far as their routes come and go with them.
+		about := nl.DeserializeIfInfomsg(m.Data)
+		name := nl.BytesToString(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME))
+		return m.Header.Type == unix.RTM_DELLINK || strings.HasPrefix(name, "wrn") ||
+			about.Change&(unix.IFF_UP|unix.IFF_RUNNING) != 0
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		if len(m.Data) < unix.SizeofRtMsg {
+			return true
+		}
+		about := nl.DeserializeRtMsg(m.Data)
+		return about.Table == unix.RT_TABLE_MAIN && about.Flags&unix.RTM_F_CLONED == 0 && about.Dst_len > 0
+	}
+	return false
+}
