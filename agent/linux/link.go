@@ -50,6 +50,12 @@ func (k *Kernel) lookup(name string) (netlink.Link, error) {
 	return link, nil
 }
 
+// mayBeOurs says whether a link of our name is of a kind that we make. Then its routes are no networks of
+// somebody else, even while nobody answers for it.
+func mayBeOurs(link netlink.Link) bool {
+	return link.Type() == kindWireGuard || link.Type() == kindTUN
+}
+
 // backendOf says what drives a link, from its kind and from whether somebody listens at its socket.
 func backendOf(link netlink.Link) string {
 	switch link.Type() {
@@ -74,8 +80,13 @@ type driven struct {
 	backend string
 }
 
-// ours finds a link that is there and may be touched. What it finds holds until the end of an Apply.
+// ours finds a link that is there and may be touched. What it finds holds until the end of an Apply. A link
+// that Observe could not read is left alone even if it answers by now: steps that come from not knowing its
+// peers would set what the kernel owns, like the endpoints of roaming peers.
 func (k *Kernel) ours(name string) (netlink.Link, string, error) {
+	if err := k.unread[name]; err != nil {
+		return nil, "", &linkError{err}
+	}
 	if d, ok := k.known[name]; ok {
 		return d.Link, d.backend, nil
 	}
@@ -96,6 +107,7 @@ func (k *Kernel) ours(name string) (netlink.Link, string, error) {
 
 func (k *Kernel) addLink(ctx context.Context, s peers.AddLink) error {
 	delete(k.known, s.Name)
+	delete(k.unread, s.Name)
 	there, err := k.lookup(s.Name)
 	if err == nil && there != nil {
 		err = fmt.Errorf("there is an interface of this name already: %w", errForeign)
@@ -136,14 +148,15 @@ func (k *Kernel) setLink(s peers.SetLink) error {
 
 // delLink deletes a link. The addresses and routes go with it, and so does its tunnel process.
 func (k *Kernel) delLink(s peers.DelLink) error {
-	if there, err := k.lookup(s.Name); err != nil || there == nil {
+	link, err := k.lookup(s.Name)
+	if err != nil || link == nil {
 		return err
 	}
-	link, _, err := k.ours(s.Name)
-	if err != nil {
-		return err
+	if backendOf(link) == "" {
+		return &linkError{errForeign}
 	}
 	delete(k.known, s.Name)
+	delete(k.unread, s.Name)
 	return gone(k.wrote(k.rt.LinkDel(link)))
 }
 

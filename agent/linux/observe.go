@@ -12,6 +12,7 @@ import (
 // Observe reads what the host has. It sets nothing.
 func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	var s peers.State
+	clear(k.unread)
 	own := map[int]string{} // links of ours by index
 	var indices []int
 	for _, name := range linkNames() {
@@ -27,7 +28,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 		}
 		l := k.observeLink(link)
 		s.Links = append(s.Links, l)
-		if l.Backend != "" {
+		if mayBeOurs(link) {
 			own[l.Index] = name
 			indices = append(indices, l.Index)
 		}
@@ -60,11 +61,13 @@ func (k *Kernel) observeLink(link netlink.Link) peers.Link {
 		Backend: backendOf(link),
 	}
 	if l.Backend == "" {
+		k.unread[at.Name] = errForeign
 		return l
 	}
 	device, err := k.device(at.Name, l.Backend)
 	if err != nil {
 		k.log.Warn("interface cannot be read", "interface", at.Name, "error", err)
+		k.unread[at.Name] = err
 		l.Backend = ""
 		return l
 	}
