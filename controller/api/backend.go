@@ -1,0 +1,88 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/netip"
+
+	"github.com/warren-mesh/warren/peers/key"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// A Caller is who makes a request, as far as the socket or the TLS connection proves it.
+type Caller struct {
+	Name        string         // for the ledger: "unix:anna", "admin:anna"; empty for a host or a stranger
+	Read, Write bool           // of admins' resources
+	Identity    key.Identity   // zero on the unix socket
+	From        netip.AddrPort // invalid on the unix socket
+}
+
+// Tokens are the enrolment tokens.
+type Tokens interface {
+	CreateToken(ctx context.Context, by string, order wire.TokenOrder) (wire.TokenView, error)
+	Tokens() []wire.TokenView
+	RevokeToken(ctx context.Context, by, id string) error
+}
+
+// A HostOrder is what an admin wants done to a host.
+type HostOrder struct {
+	Name   string
+	Action string // of the constants in package wire
+	Why    string
+}
+
+// Hosts are the enrolled hosts.
+type Hosts interface {
+	Hosts() []wire.HostView
+	Host(name string) (wire.HostView, error)
+	SetHost(ctx context.Context, by string, order HostOrder) (wire.HostView, error)
+	RemoveHost(ctx context.Context, by, name string) error
+}
+
+// Mesh is what holds for all hosts.
+type Mesh interface {
+	Mesh() wire.MeshView
+	SetMesh(ctx context.Context, by string, settings wire.MeshSettings) (wire.MeshView, error)
+}
+
+// Admins are those who administer the mesh from elsewhere.
+type Admins interface {
+	Admins() []wire.AdminView
+	AddAdmin(ctx context.Context, by string, admin wire.AdminView) (wire.AdminView, error)
+	RemoveAdmin(ctx context.Context, by, name string) error
+	AdminWith(id key.Identity) (name string, ok bool)
+}
+
+// Enrolment admits hosts.
+type Enrolment interface {
+	CheckToken(who Caller, check wire.EnrollCheck) (wire.EnrollOffer, error)
+	Enroll(ctx context.Context, who Caller, request wire.EnrollRequest) (wire.Enrolled, error)
+}
+
+// A Pipe is the stream of one agent, in both directions.
+type Pipe interface {
+	io.ReadWriter
+	// Flush sends what was written.
+	Flush() error
+	// Cut ends the stream at once, also while another goroutine reads or writes. It may be called at
+	// any time and more than once.
+	Cut()
+}
+
+// Agents are the agents of enrolled hosts.
+type Agents interface {
+	// Stream serves an agent until it goes or must go. An error from before the first Write is the
+	// answer to the request; a later one only ends the stream.
+	Stream(ctx context.Context, who Caller, pipe Pipe) error
+	Leave(ctx context.Context, who Caller) error
+}
+
+// A Backend is all that the API serves.
+type Backend struct {
+	Tokens    Tokens
+	Hosts     Hosts
+	Mesh      Mesh
+	Admins    Admins
+	Enrolment Enrolment
+	Agents    Agents
+}

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/warren-mesh/warren/peers/pin"
+)
+
+// Handshakes that are under way at once. When most of the places are taken, those who take their time
+// are sent away sooner, so that connections which never say anything cannot keep others out for long.
+const (
+	maxHandshakes    = 1024
+	handshakePatient = 10 * time.Second
+	handshakeHurried = 2 * time.Second
+)
+
+// nextProtocols tells net/http that connections may speak HTTP/2; the handshake was with another
+// configuration.
+func nextProtocols() *tls.Config {
+	return &tls.Config{NextProtos: pin.Protocols(), MinVersion: tls.VersionTLS13}
+}
+
+// A Listener hands out TLS connections whose handshake is over, and limits those that are under way.
+type Listener struct {
+	raw    net.Listener
+	config *tls.Config
+	ready  chan net.Conn
+	places chan struct{}
+
+	once   sync.Once
+	closed chan struct{}
+	failed chan error // what Accept of raw returned at last
+}
+
+// NewListener takes a listener over. Its connections must prove an identity (see pin.Server).
+func NewListener(raw net.Listener, cert tls.Certificate) *Listener {
+	l := &Listener{
+		raw: raw, config: pin.Server(cert), ready: make(chan net.Conn),
+		places: make(chan struct{}, maxHandshakes), closed: make(chan struct{}), failed: make(chan error, 1),
+	}
+	go l.accept()
+	return l
+}
+
+func (l *Listener) accept() {
+	for {
+		conn, err := l.raw.Accept()
+		if err != nil {
+			if wait, ok := passing(err); ok && l.rest(wait) {
+				continue
+			}
+			l.failed <- err
+			return
+		}
+		select {
+		case l.places <- struct{}{}:
+			go l.handshake(conn)
+		case <-l.closed:
+			_ = conn.Close()
+		}
+	}
+}
+
+// passing tells errors of Accept that go by, such as too many open files.
+func passing(err error) (time.Duration, bool) {
+	return 50 * time.Millisecond, !errors.Is(err, net.ErrClosed)
+}
+
+func (l *Listener) rest(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
+func (l *Listener) handshake(conn net.Conn) {
+	defer func() { <-l.places }()
+	patience := handshakePatient
+	if len(l.places) > maxHandshakes/2 {
+		patience = handshakeHurried
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	secure := tls.Server(conn, l.config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // who cannot speak to us is told by TLS, and nobody else can do anything about it
+		return
+	}
+	select {
+	case l.ready <- secure:
+	case <-l.closed:
+		_ = conn.Close()
+	}
+}
+
+// Accept waits for the next connection.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.ready:
+		return conn, nil
+	case err := <-l.failed:
+		l.failed <- err
+		return nil, err
+	}
+}
+
+// Close stops listening.
+func (l *Listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.raw.Close()
+}
+
+// Addr is where the listener listens.
+func (l *Listener) Addr() net.Addr { return l.raw.Addr() }

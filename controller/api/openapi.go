@@ -1,0 +1,49 @@
+package api
+
+import (
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// config is huma without what it adds by default: no pages that load scripts from elsewhere, no "$schema"
+// in answers, no formats but JSON. Unknown fields are ignored, so that a newer program can talk to an
+// older controller.
+func config() huma.Config {
+	c := huma.DefaultConfig("Warren controller", "1")
+	c.Info.Description = "Admins come in over the unix socket or with a pinned identity over TLS 1.3, hosts with theirs. " +
+		"Errors are problem details (RFC 9457) with a stable code. Unknown fields are ignored."
+	c.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
+	c.OpenAPIPath = "/v1/openapi"
+	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil
+	c.AllowAdditionalPropertiesByDefault = true
+	c.Transformers = []huma.Transformer{tellFaults}
+	return c
+}
+
+func faultResponse(doc *huma.OpenAPI) *huma.Response {
+	return &huma.Response{
+		Description: "Fault",
+		Content: map[string]*huma.MediaType{
+			wire.MediaProblem: {Schema: doc.Components.Schemas.Schema(reflect.TypeFor[wire.Fault](), true, "Fault")},
+		},
+	}
+}
+
+// describe adds what huma cannot know: the two directions of the stream. It takes out the type of errors
+// that huma would have used.
+func (s *Server) describe() {
+	doc := s.huma.OpenAPI()
+	schemas := doc.Components.Schemas
+	lines := func(t reflect.Type) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{wire.MediaStream: {Schema: schemas.Schema(t, true, t.Name())}}
+	}
+	op := doc.Paths[wire.PathStream].Post
+	op.Description += " Both bodies are endless: one JSON value on each line, the first one of the agent is a hello."
+	op.RequestBody = &huma.RequestBody{Required: true, Content: lines(reflect.TypeFor[wire.Up]())}
+	op.Responses["200"] = &huma.Response{Description: "Messages", Content: lines(reflect.TypeFor[wire.Down]())}
+	delete(schemas.Map(), "ErrorModel")
+	delete(schemas.Map(), "ErrorDetail")
+}

@@ -1,0 +1,118 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+const (
+	changeTimeout = 15 * time.Second
+	changeTries   = 50 // against other controllers
+)
+
+// A decide looks at the inventory and says what to do to it; nil for nothing. It is called again when
+// somebody else was faster.
+type decide func(inv *peers.Inventory) (peers.Op, error)
+
+// change is the one way in which the state changes. It gives the inventory in which the change is done.
+func (c *Controller) change(ctx context.Context, by, why string, what decide) (*peers.Inventory, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	// A caller who goes away must not leave it open whether the change was made.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+	defer cancel()
+	for range changeTries {
+		if c.behind {
+			if err := c.catchUp(ctx); err != nil {
+				return nil, err
+			}
+		}
+		inv := c.feed.Inventory()
+		op, err := what(inv)
+		if err != nil || op == nil {
+			return inv, err
+		}
+		next, entry, err := inv.Record(peers.Change{At: time.Now(), By: by, Why: why, Op: op})
+		if err != nil {
+			return nil, err
+		}
+		err = c.ledger.Append(ctx, entry)
+		if err == nil {
+			return next, c.publish(next, entry)
+		}
+		c.behind = true
+		if !errors.Is(err, peers.ErrConflict) {
+			return nil, ledgerFault(err)
+		}
+	}
+	return nil, wire.NewFault(503, "busy", "other controllers are faster, again and again", "try again")
+}
+
+// ledgerFault tells an admin what the ledger said.
+func ledgerFault(err error) *wire.Fault {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return wire.NewFault(507, "disk-full", "the controller's disk is full: nothing was changed",
+			"on the controller: make room in its data directory, then try again")
+	}
+	return wire.NewFault(503, "ledger-failed", fmt.Sprintf("the ledger did not take the change: %v", err),
+		"on the controller: journalctl -u warren-controller")
+}
+
+// publish lets everybody know of an inventory that the ledger has.
+func (c *Controller) publish(inv *peers.Inventory, e peers.Entry) error {
+	if err := c.feed.Publish(inv, e); err != nil {
+		c.behind = true
+		return fmt.Errorf("publish revision %d: %w", e.Revision, err)
+	}
+	ids, _ := e.Hosts()
+	for _, id := range ids {
+		if fault := barred(inv, id); fault != nil {
+			c.sessions.end(id, fault)
+		}
+		if inv.Hosts[id] == nil {
+			c.book.Forget(id)
+		}
+	}
+	return nil
+}
+
+// catchUp takes in what the ledger has and the feed lacks. Every entry is held against the rules again.
+func (c *Controller) catchUp(ctx context.Context) error {
+	inv := c.feed.Inventory()
+	for e, err := range c.ledger.Read(ctx, inv.Revision) {
+		if err != nil {
+			return ledgerFault(err)
+		}
+		next, err := inv.Replay(e)
+		if err != nil {
+			return ledgerFault(err)
+		}
+		if err := c.publish(next, e); err != nil {
+			return err
+		}
+		inv = next
+	}
+	c.behind = false
+	return nil
+}
+
+// follow takes in what another controller wrote, when the ledger says that it has grown.
+func (c *Controller) follow(ctx context.Context, head peers.Revision) {
+	if head <= c.feed.Inventory().Revision {
+		return
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if head <= c.feed.Inventory().Revision { // it was this one
+		return
+	}
+	if err := c.catchUp(ctx); err != nil {
+		c.log.Error("cannot follow the ledger", "revision", uint64(head), "error", err)
+	}
+}

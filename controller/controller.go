@@ -1,0 +1,161 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/warren-mesh/warren/controller/feed"
+	"github.com/warren-mesh/warren/controller/limit"
+	"github.com/warren-mesh/warren/controller/report"
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// Defaults of a mesh that is created.
+const DefaultName = "warren"
+
+// DefaultOverlay is the IPv4 range of a mesh that is created.
+func DefaultOverlay() netip.Prefix { return netip.MustParsePrefix("10.90.0.0/16") }
+
+// How much a controller remembers and does at once.
+const (
+	recentRevisions = 4096 // hosts that are no further behind need no snapshot
+	welcomesAtOnce  = 64   // agents that are just being let in
+	welcomesWaiting = 8192
+	welcomeStay     = 2 * time.Second
+	keepSeenEvery   = 5 * time.Minute
+	watchdogEvery   = 2 * time.Second
+	stuckAfter      = 15 * time.Second // a write that takes longer: the agent does not read
+)
+
+// Settings are what a controller is started with.
+type Settings struct {
+	// Name and Overlay are those of a mesh to create. Of one that exists they must be, where they are set.
+	Name    string
+	Overlay netip.Prefix
+	// Advertise are the addresses, HOST:PORT, at which hosts find this controller.
+	Advertise []string
+	Version   string
+}
+
+// A Controller looks after one mesh.
+type Controller struct {
+	ledger   Ledger
+	vault    Vault
+	log      *slog.Logger
+	settings Settings
+	identity key.IdentityKey
+
+	writing sync.Mutex // held by whoever changes the state
+	behind  bool       // the ledger may have entries that the feed lacks; guarded by writing
+	feed    *feed.Feed // the state, and what it means to hosts
+
+	sessions sessions
+	book     *report.Book
+	attempts limit.Attempts
+	gate     *limit.Gate
+}
+
+// Open takes a ledger and its vault over. A ledger without entries becomes a new mesh, with a new
+// identity for the controller. An identity that is missing beside a ledger with entries is an error:
+// every host has pinned the old one.
+func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) (*Controller, error) {
+	c := &Controller{
+		ledger: l, vault: v, log: log, settings: s,
+		gate: limit.NewGate(welcomesAtOnce, welcomesWaiting, welcomeStay),
+	}
+	inv, err := l.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load the ledger: %w", err)
+	}
+	if inv.Revision == 0 {
+		if inv, err = c.create(ctx, inv); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.agree(&inv.Mesh); err != nil {
+		return nil, err
+	}
+	if c.identity, err = c.loadIdentity(ctx, inv); err != nil {
+		return nil, err
+	}
+	secrets, err := c.loadSecrets(ctx, &inv.Mesh)
+	if err != nil {
+		return nil, err
+	}
+	recent, err := c.recent(ctx, inv.Revision)
+	if err != nil {
+		return nil, err
+	}
+	if c.feed, err = feed.New(inv, secrets, recent, recentRevisions); err != nil {
+		return nil, fmt.Errorf("prepare what hosts must know: %w", err)
+	}
+	if c.book, err = c.loadBook(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// recent reads the last entries up to a revision.
+func (c *Controller) recent(ctx context.Context, head peers.Revision) ([]peers.Entry, error) {
+	after := head - min(head, recentRevisions)
+	entries := make([]peers.Entry, 0, head-after)
+	for e, err := range c.ledger.Read(ctx, after) {
+		if err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		if e.Revision > head { // somebody else has written since
+			break
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// Identity is the key that the controller shows to everybody who connects.
+func (c *Controller) Identity() key.IdentityKey { return c.identity }
+
+// Inventory is the present state.
+func (c *Controller) Inventory() *peers.Inventory { return c.feed.Inventory() }
+
+// Run does what is to be done without being asked, until ctx ends: it takes in what other controllers
+// write to the ledger, cuts streams that do not move, and keeps in the vault when hosts were last seen.
+func (c *Controller) Run(ctx context.Context) error {
+	heads, err := c.ledger.Watch(ctx)
+	if err != nil {
+		return fmt.Errorf("watch the ledger: %w", err)
+	}
+	keep := time.NewTicker(keepSeenEvery)
+	defer keep.Stop()
+	watchdog := time.NewTicker(watchdogEvery)
+	defer watchdog.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return c.stop(ctx)
+		case rev, ok := <-heads:
+			if !ok {
+				heads = nil
+				continue
+			}
+			c.follow(ctx, rev)
+		case <-keep.C:
+			if err := c.keepSeen(ctx); err != nil {
+				c.log.Warn("cannot keep when hosts were last seen", "error", err)
+			}
+		case now := <-watchdog.C:
+			c.sessions.cutStuck(now.Add(-stuckAfter))
+		}
+	}
+}
+
+// stop ends what Run began.
+func (c *Controller) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return c.keepSeen(ctx)
+}

@@ -1,0 +1,164 @@
+package feed
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// Secrets are those of the generations in use.
+type Secrets map[peers.Generation]key.Secret
+
+// A record is one host as all others see it, and the same as JSON.
+type record struct {
+	peer peers.Peer
+	json []byte
+}
+
+// A view is the mesh at one revision as readers need it. It is immutable.
+type view struct {
+	inv     *peers.Inventory
+	secrets Secrets
+	records []*record // by id, ascending
+}
+
+func newRecord(p peers.Peer) (*record, error) {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encode host %s: %v", p.ID, err)
+	}
+	return &record{peer: p, json: raw}, nil
+}
+
+func newView(inv *peers.Inventory, secrets Secrets) (*view, error) {
+	v := &view{inv: inv, secrets: secrets}
+	all, err := everybody(inv)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		r, err := newRecord(p)
+		if err != nil {
+			return nil, err
+		}
+		v.records = append(v.records, r)
+	}
+	return v, nil
+}
+
+// everybody is the records of all hosts that others see, by id. A plan has them all but the host's own,
+// and costs much less than asking for each of them.
+func everybody(inv *peers.Inventory) ([]peers.Peer, error) {
+	for id, h := range inv.Hosts {
+		if h.State != peers.HostActive {
+			continue
+		}
+		p, err := inv.Plan(id)
+		if err != nil {
+			return nil, fmt.Errorf("plan of host %s: %v", id, err)
+		}
+		all := p.Peers
+		if own, ok := inv.Peer(id); ok {
+			at, _ := slices.BinarySearchFunc(all, own, peers.ComparePeers)
+			all = slices.Insert(all, at, own)
+		}
+		return all, nil
+	}
+	return nil, nil
+}
+
+func (v *view) find(id peers.HostID) (int, bool) {
+	return slices.BinarySearchFunc(v.records, id, func(r *record, id peers.HostID) int {
+		return strings.Compare(string(r.peer.ID), string(id))
+	})
+}
+
+// next is the view of the inventory after an entry, with the hosts whose records really changed.
+func (v *view) next(inv *peers.Inventory, e peers.Entry) (*view, []peers.HostID, error) {
+	ids, all := e.Hosts()
+	if all || v.movesPrefixes(ids) {
+		return v.nextWhole(inv)
+	}
+	n := &view{inv: inv, secrets: v.secrets, records: slices.Clone(v.records)}
+	var changed []peers.HostID
+	for _, id := range ids {
+		differs, err := n.refresh(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if differs {
+			changed = append(changed, id)
+		}
+	}
+	return n, changed, nil
+}
+
+// movesPrefixes reports whether one of the hosts is a gateway: when it comes or goes, the prefixes of its
+// site move to or from another host.
+func (v *view) movesPrefixes(ids []peers.HostID) bool {
+	for _, s := range v.inv.Sites {
+		if len(s.Gateways) == 0 {
+			continue
+		}
+		for _, id := range ids {
+			if h := v.inv.Hosts[id]; h != nil && slices.Contains(s.Gateways, h.Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (v *view) nextWhole(inv *peers.Inventory) (*view, []peers.HostID, error) {
+	n, err := newView(inv, v.secrets)
+	if err != nil {
+		return nil, nil, err
+	}
+	var changed []peers.HostID
+	for i, r := range n.records {
+		switch old, ok := v.find(r.peer.ID); {
+		case !ok:
+			changed = append(changed, r.peer.ID)
+		case bytes.Equal(v.records[old].json, r.json):
+			n.records[i] = v.records[old]
+		default:
+			changed = append(changed, r.peer.ID)
+		}
+	}
+	for _, r := range v.records {
+		if _, ok := n.find(r.peer.ID); !ok {
+			changed = append(changed, r.peer.ID)
+		}
+	}
+	return n, changed, nil
+}
+
+// refresh encodes the record of one host anew and reports whether it differs. The view must not have
+// been shown to anybody yet.
+func (v *view) refresh(id peers.HostID) (bool, error) {
+	at, had := v.find(id)
+	p, has := v.inv.Peer(id)
+	if !has {
+		if had {
+			v.records = slices.Delete(v.records, at, at+1)
+		}
+		return had, nil
+	}
+	r, err := newRecord(p)
+	switch {
+	case err != nil:
+		return false, err
+	case !had:
+		v.records = slices.Insert(v.records, at, r)
+	case bytes.Equal(v.records[at].json, r.json):
+		return false, nil
+	default:
+		v.records[at] = r
+	}
+	return true, nil
+}
