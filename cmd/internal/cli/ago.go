@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+)
+
+// Ago says how long ago t was, in the largest unit that fits: "12s ago", "3m ago", "5h ago", "2d ago".
+// The zero time is "never". A time ahead of now, which clocks of two machines can give, is "now".
+func Ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	d := now.Sub(t)
+	if d < time.Second {
+		return "now"
+	}
+	return Span(d) + " ago"
+}
+
+// AgoOf is Ago of a time that may be missing.
+func AgoOf(now time.Time, t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return Ago(now, *t)
+}
+
+// Until says how long it is to t: "in 59m"; what is past is as Ago says.
+func Until(now, t time.Time) string {
+	if d := t.Sub(now); d > 0 {
+		return "in " + Span(d)
+	}
+	return Ago(now, t)
+}
+
+// Span is a duration in the largest unit that fits.
+func Span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/day)
+}
+
+// Size is a number of bytes in three figures or so: "512 B", "1.4 kB", "23 MB".
+func Size(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v := float64(n)
+	for _, unit := range []string{"kB", "MB", "GB", "TB", "PB"} {
+		v /= 1000
+		if v < 9.95 {
+			return fmt.Sprintf("%.1f %s", v, unit)
+		}
+		if v < 999.5 {
+			return fmt.Sprintf("%.0f %s", v, unit)
+		}
+	}
+	return fmt.Sprintf("%.0f EB", v/1000)
+}

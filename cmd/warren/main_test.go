@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the scripts run the real program: testscript starts this test binary again, as warren.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"warren": main})
+}
+
+// TestScripts runs testdata/*.txtar: what the program prints and returns, against daemons that speak
+// the real messages (daemon_test.go).
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata",
+		RequireUniqueNames: true,
+		UpdateScripts:      os.Getenv("UPDATE") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("WARREN_AGENT", filepath.Join(env.WorkDir, "agent.sock"))
+			env.Setenv("WARREN_CONTROLLER", "unix:"+filepath.Join(env.WorkDir, "controller.sock"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"agent":      startAgent,
+			"controller": startController,
+			"exits":      exits,
+			"contract":   contract,
+			"waitfor":    waitFor,
+			"deadsocket": deadSocket,
+			"identified": identified,
+			"terminal":   terminal,
+		},
+	})
+}

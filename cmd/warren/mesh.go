@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+func (a *app) meshCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "mesh", Short: "The mesh and its settings", Example: "  warren mesh show"}
+	cmd.AddCommand(a.meshShow(), a.meshSet())
+	return cmd
+}
+
+func (a *app) meshShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show", Short: "Show the mesh, its settings and the controller's pin", Args: cli.Args(),
+		Example: "  warren mesh show\n  export WARREN_PIN=$(ssh controller warren mesh show -o json | jq -r .pin)",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var m wire.MeshView
+			if err := a.call(cmd, http.MethodGet, wire.PathMesh, nil, &m); err != nil {
+				return err
+			}
+			return a.showMesh(m)
+		},
+	}
+}
+
+func (a *app) meshSet() *cobra.Command {
+	return &cobra.Command{
+		Use: "set KEY=VALUE...", Short: "Change settings of the mesh",
+		Long: "Change settings of the mesh. They reach every host at once and break no tunnel.\n\n" +
+			"  mtu=BYTES          of the tunnel interfaces, 1280 to 9000\n" +
+			"  keepalive=SECONDS  between packets that keep NAT tables filled, 5 to 120",
+		Example: "  warren mesh set mtu=1380 keepalive=20",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cli.Args("KEY=VALUE")(cmd, args)
+			}
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"mtu=\tbytes, of the tunnel interfaces", "keepalive=\tseconds"},
+				cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			settings, err := parseSettings(args)
+			if err != nil {
+				return err
+			}
+			var m wire.MeshView
+			if err := a.call(cmd, http.MethodPatch, wire.PathMesh, settings, &m); err != nil {
+				return err
+			}
+			return a.showMesh(m)
+		},
+	}
+}
+
+// parseSettings reads KEY=VALUE. Whether a value makes sense is the controller's business.
+func parseSettings(args []string) (wire.MeshSettings, error) {
+	var s wire.MeshSettings
+	slots := map[string]**int{"mtu": &s.MTU, "keepalive": &s.Keepalive}
+	const hint = "warren mesh set --help"
+	for _, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			return s, cli.Usage(hint, "%.80q is not KEY=VALUE", arg)
+		}
+		slot := slots[name]
+		if slot == nil {
+			return s, cli.Usage(hint, "there is no setting %.40q: want mtu or keepalive", name)
+		}
+		if *slot != nil {
+			return s, cli.Usage(hint, "%s is set twice", name)
+		}
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			return s, cli.Usage(hint, "%s=%.40q: want a whole number", name, value)
+		}
+		*slot = &n
+	}
+	return s, nil
+}
+
+func (a *app) showMesh(m wire.MeshView) error {
+	m.Controllers, m.Generations = listed(m.Controllers), listed(m.Generations)
+	return a.show(m, func(p *cli.Page) { viewMesh(p, &m) })
+}
+
+func viewMesh(p *cli.Page, m *wire.MeshView) {
+	var generations []string
+	for _, g := range m.Generations {
+		generations = append(generations, fmt.Sprintf("%d (since %s)", g.Number, cli.Span(p.Now.Sub(g.Started))))
+	}
+	p.Fields(
+		cli.Field{Name: "mesh", Value: cli.Cell{Text: m.Name, Tone: cli.Bold}},
+		cli.F("hosts", "%d, %d online", m.Hosts, m.Online),
+		cli.F("overlay", "%v, %v", m.Overlay, m.Overlay6),
+		cli.F("mtu", "%d bytes", m.MTU),
+		cli.F("keepalive", "%d s", m.Keepalive),
+		cli.F("generations", "%s", strings.Join(generations, ", ")),
+		cli.F("revision", "%d", m.Revision),
+		cli.F("created", "%s", m.Created.UTC().Format(time.RFC3339)),
+		cli.F("controller", "%s", strings.Join(m.Controllers, ", ")),
+		cli.F("pin", "%s", m.Pin),
+		cli.F("version", "%s", m.Version),
+	)
+}
