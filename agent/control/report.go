@@ -1,0 +1,144 @@
+package control
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// news says how much a report has to tell.
+type news int
+
+const (
+	nothing news = iota
+	routine      // only that a revision was applied: a thousand agents would say it at once
+	urgent       // somebody may wait for it
+)
+
+// Times between reports.
+const (
+	routineWithin = 10 * time.Second
+	urgentFirst   = 250 * time.Millisecond
+	urgentMost    = 10 * time.Second
+)
+
+// changes is what a report says that was not said before, and how soon it should be said.
+func changes(before, now *wire.Report) (wire.Report, news) {
+	var out wire.Report
+	level := nothing
+	tell := func(n news) { level = max(level, n) }
+	if now.Revision != before.Revision {
+		out.Revision = now.Revision
+		tell(routine)
+	}
+	if now.Backend != before.Backend {
+		out.Backend = now.Backend
+		tell(routine)
+	}
+	if now.Generation != before.Generation {
+		out.Generation = now.Generation
+		tell(urgent)
+	}
+	if !sameProblems(before.Problems, now.Problems) {
+		out.Problems = now.Problems
+		tell(urgent)
+	}
+	if out.Keys = newKeys(before.Keys, now.Keys); len(out.Keys) > 0 {
+		tell(urgent)
+	}
+	peerNews := nothing
+	out.Peers, peerNews = changedPeers(before.Peers, now.Peers)
+	tell(peerNews)
+	if level != nothing {
+		out.Revision = now.Revision
+	}
+	return out, level
+}
+
+func sameProblems(a, b *[]peers.Problem) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return slices.Equal(*a, *b)
+}
+
+func newKeys(before, now []peers.HostKey) (out []peers.HostKey) {
+	for _, k := range now {
+		told := slices.ContainsFunc(before, func(b peers.HostKey) bool {
+			return b.Generation == k.Generation && b.Public == k.Public
+		})
+		if !told {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+type peerAt struct {
+	id peers.HostID
+	g  peers.Generation
+}
+
+// changedPeers are the peers that look otherwise than before. That a new one is being tried is no news.
+func changedPeers(before, now []wire.PeerReport) (out []wire.PeerReport, level news) {
+	old := make(map[peerAt]wire.PeerReport, len(before))
+	for _, p := range before {
+		old[peerAt{p.ID, p.Generation}] = p
+	}
+	for _, p := range now {
+		was, known := old[peerAt{p.ID, p.Generation}]
+		if known && was == p {
+			continue
+		}
+		out = append(out, p)
+		if !known && p.State == wire.PeerConnecting {
+			level = max(level, routine)
+		} else {
+			level = urgent
+		}
+	}
+	return out, level
+}
+
+// A pacer decides when the next report goes out: at once after a quiet time, less and less often while
+// there is something new all the time.
+type pacer struct {
+	last    time.Time
+	spacing time.Duration
+	due     time.Time // zero while there is nothing to say
+}
+
+// want notes that there is something to say.
+func (p *pacer) want(now time.Time, n news) {
+	due := now
+	switch n {
+	case nothing:
+		p.due = time.Time{}
+		return
+	case routine:
+		if !p.due.IsZero() {
+			return
+		}
+		due = now.Add(rand.N(routineWithin))
+	case urgent:
+		if earliest := p.last.Add(p.spacing); !p.last.IsZero() && due.Before(earliest) {
+			due = earliest
+		}
+	}
+	if p.due.IsZero() || due.Before(p.due) {
+		p.due = due
+	}
+}
+
+// sent notes that it was said.
+func (p *pacer) sent(now time.Time) {
+	if now.Sub(p.last) > max(2*p.spacing, urgentMost) {
+		p.spacing = urgentFirst
+	} else {
+		p.spacing = min(2*p.spacing, urgentMost)
+	}
+	p.last, p.due = now, time.Time{}
+}

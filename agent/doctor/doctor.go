@@ -1,0 +1,122 @@
+// Package doctor looks for the known causes of trouble on a host, each with the remedy that helps. It looks
+// and asks, and changes nothing.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// Results of a check.
+const (
+	ok      = "ok"
+	warning = "warning"
+	failed  = "failed"
+	skipped = "skipped"
+)
+
+// Prober asks other agents through the tunnel.
+type Prober interface {
+	Ping(ctx context.Context, to netip.Addr, mtu, count int, each func(wire.PingReply)) (wire.PingSummary, error)
+}
+
+// A Doctor examines one host.
+type Doctor struct {
+	Prober Prober
+	Root   fs.FS                         // the file system, for settings of the kernel
+	Tun    func() error                  // opens what tunnel processes need, and closes it again
+	Free   func(port uint16) (free bool) // reports whether nobody listens on a UDP port
+}
+
+// A patient is what is known before anything is asked.
+type patient struct {
+	status wire.Status
+	plan   peers.Plan // zero before there is one
+	state  peers.State
+	ahead  time.Duration
+}
+
+// Examine makes all checks that make sense for the host as it is.
+func (d *Doctor) Examine(ctx context.Context, s wire.Status, p peers.Plan, now peers.State, ahead time.Duration) []wire.Finding {
+	pt := &patient{status: s, plan: p, state: now, ahead: ahead}
+	out := []wire.Finding{pt.enrolled(), d.backend(pt), d.tun(pt), pt.ipv6()}
+	if s.State == wire.StateUnenrolled {
+		return append(out, pt.problems()...)
+	}
+	out = append(out, pt.controller(), pt.clock())
+	out = append(out, d.ports(pt)...)
+	out = append(out, d.reversePath(pt)...)
+	out = append(out, pt.routes()...)
+	out = append(out, pt.peers()...)
+	out = append(out, d.mtu(ctx, pt)...)
+	return append(out, pt.problems()...)
+}
+
+func finding(check, result, hint, format string, args ...any) wire.Finding {
+	return wire.Finding{Check: check, Result: result, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func (p *patient) enrolled() wire.Finding {
+	s := &p.status
+	if s.State == wire.StateUnenrolled {
+		return finding("enrolled", failed, "get a token from an admin, then: warren enroll TOKEN", "this host is not enrolled")
+	}
+	if s.Mesh == "" {
+		return finding("enrolled", warning, "warren status", "this host is enrolled as %s and has no plan yet", s.Host)
+	}
+	return finding("enrolled", ok, "", "this host is %s in the mesh %s, site %s", s.Host, s.Mesh, s.Site)
+}
+
+func (p *patient) controller() wire.Finding {
+	c := &p.status.Controller
+	if c.Connected {
+		return finding("controller", ok, "", "connected to %s, whose identity is the pinned one", c.Address)
+	}
+	hint := "does warren-controller run, and does a firewall let this host reach its TCP port? Tunnels stay as they are meanwhile"
+	for _, problem := range p.status.Problems {
+		if problem.At == "controller" && problem.Hint != "" {
+			hint = problem.Hint
+		}
+	}
+	return finding("controller", failed, hint, "not connected: %s", c.Error)
+}
+
+// clockTolerance is what a clock may differ without harm to anything.
+const clockTolerance = time.Minute
+
+func (p *patient) clock() wire.Finding {
+	switch {
+	case p.status.Controller.LastContact == nil:
+		return finding("clock", skipped, "", "compared with the controller's, which was not reached")
+	case p.ahead.Abs() > clockTolerance:
+		return finding("clock", warning, "timedatectl set-ntp true",
+			"differs by %v from the controller's: peers refuse handshakes of a clock that went back", p.ahead.Abs().Round(time.Second))
+	}
+	return finding("clock", ok, "", "agrees with the controller's")
+}
+
+func (p *patient) ipv6() wire.Finding {
+	if !p.state.IPv6 {
+		return finding("ipv6", skipped, "", "this host has no IPv6; the mesh does without")
+	}
+	return finding("ipv6", ok, "", "available")
+}
+
+// problems are those of the status that no check of its own has named.
+func (p *patient) problems() []wire.Finding {
+	var out []wire.Finding
+	for _, problem := range p.status.Problems {
+		switch {
+		case problem.Code == "route-conflict", problem.Code == "clock", problem.At == "controller", problem.Code == "backend":
+			continue
+		}
+		out = append(out, finding(problem.Code, failed, problem.Hint, "%s", problem.Message))
+	}
+	return out
+}

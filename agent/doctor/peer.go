@@ -1,0 +1,110 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// Limits of probing: a doctor is called by people who wait.
+const (
+	probeMost   = 32 // peers
+	probeAtOnce = 8
+	probeCount  = 2
+)
+
+// peers says of each why it does not answer, as far as this end can tell.
+func (p *patient) peers() []wire.Finding {
+	candidates := map[peers.HostID][]peers.Endpoint{}
+	for i := range p.plan.Peers {
+		candidates[p.plan.Peers[i].ID] = p.plan.Peers[i].Endpoints
+	}
+	out := make([]wire.Finding, 0, len(p.status.Peers))
+	for i := range p.status.Peers {
+		out = append(out, peer(&p.status.Peers[i], candidates[p.status.Peers[i].ID]))
+	}
+	return out
+}
+
+func peer(row *wire.PeerStatus, candidates []peers.Endpoint) wire.Finding {
+	check := "peer/" + row.Host
+	switch {
+	case row.State == wire.PeerUp:
+		return finding(check, ok, "", "answers at %s", row.Endpoint)
+	case row.Interface == "":
+		return finding(check, failed, "warren host show "+row.Host+", on the controller",
+			"it is on no interface of this host: it has not reported a key yet")
+	case len(candidates) == 0:
+		return finding(check, failed, "start its agent with: --endpoint ADDRESS",
+			"it is not known where to reach it, and it has not reached this host")
+	}
+	tried := make([]string, len(candidates))
+	for i, c := range candidates {
+		tried[i] = fmt.Sprintf("%v (%s)", c.At(row.Generation), c.Kind)
+	}
+	hint := "is the host up, and does each firewall on the way let UDP to these ports through? On it: warren doctor"
+	return finding(check, failed, hint, "%s; tried %s", silence(row), strings.Join(tried, ", "))
+}
+
+// silence tells the ways of not answering apart.
+func silence(row *wire.PeerStatus) string {
+	switch {
+	case row.LastHandshake != nil:
+		return "it has not answered since " + row.LastHandshake.Format(time.RFC3339)
+	case row.RxBytes > 0:
+		return "something arrives from it, and yet there is no handshake: do the keys or the clocks differ?"
+	case row.TxBytes == 0:
+		return "nothing was sent to it yet"
+	}
+	return "it was never heard"
+}
+
+// mtu probes the tunnels that are up.
+func (d *Doctor) mtu(ctx context.Context, p *patient) []wire.Finding {
+	var rows []*wire.PeerStatus
+	for i := range p.status.Peers {
+		if row := &p.status.Peers[i]; row.State == wire.PeerUp && row.Address.IsValid() && len(rows) < probeMost {
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) == 0 {
+		return []wire.Finding{finding("mtu", skipped, "", "no peer is up to be asked")}
+	}
+	out := make([]wire.Finding, len(rows))
+	gate := make(chan struct{}, probeAtOnce)
+	var all sync.WaitGroup
+	for i, row := range rows {
+		all.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			out[i] = d.probe(ctx, p, row)
+		})
+	}
+	all.Wait()
+	return out
+}
+
+func (d *Doctor) probe(ctx context.Context, p *patient, row *wire.PeerStatus) wire.Finding {
+	check := "mtu/" + row.Host
+	link, there := p.state.LinkNamed(row.Interface)
+	if !there {
+		return finding(check, skipped, "", "its interface %s is gone", row.Interface)
+	}
+	sum, err := d.Prober.Ping(ctx, row.Address, link.MTU, probeCount, func(wire.PingReply) {})
+	switch {
+	case err != nil:
+		return finding(check, failed, "ip route get "+row.Address.String(), "cannot be asked: %v", err)
+	case sum.Received == 0:
+		return finding(check, warning, "on "+row.Host+": systemctl status warren-agent",
+			"the tunnel is up, and the agent of %s does not answer through it", row.Host)
+	case sum.PathMTU < link.MTU:
+		return finding(check, warning, fmt.Sprintf("on the controller: warren mesh set mtu=%d", max(sum.PathMTU, 1280)),
+			"packets of up to %d bytes arrive, and the tunnel takes %d: large transfers stall", sum.PathMTU, link.MTU)
+	}
+	return finding(check, ok, "", "packets of up to %d bytes arrive, round trip %.1f ms", sum.PathMTU, sum.Mean*1000)
+}

@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// maxCandidates is what a controller takes from one host.
+const maxCandidates = 16
+
+// foreignLinks are the beginnings of the names of interfaces that nobody reaches a host by from outside:
+// ours, and those of containers and virtual machines.
+func foreignLinks() []string {
+	return []string{
+		"wrn", "docker", "br-", "veth", "virbr", "vnet", "cni", "cali", "flannel", "podman", "lxcbr", "lxdbr",
+	}
+}
+
+// LocalAddresses lists the addresses by which others might reach this host.
+func LocalAddresses() ([]netip.Addr, error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Addr
+	for _, in := range interfaces {
+		inside := slices.ContainsFunc(foreignLinks(), func(p string) bool { return strings.HasPrefix(in.Name, p) })
+		if inside || in.Flags&net.FlagUp == 0 {
+			continue
+		}
+		addresses, err := in.Addrs()
+		if err != nil {
+			continue // the interface has gone in the meantime
+		}
+		for _, a := range addresses {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() {
+				out = append(out, p.Addr().Unmap())
+			}
+		}
+	}
+	return out, nil
+}
+
+// candidates are the endpoints to tell the controller: what the operator says, then what the host has.
+func candidates(local []netip.Addr, pinned []peers.Endpoint, port uint16, overlays []netip.Prefix) []peers.Endpoint {
+	out := append([]peers.Endpoint{}, pinned...)
+	slices.SortFunc(local, netip.Addr.Compare)
+	for _, a := range slices.Compact(local) {
+		inside := slices.ContainsFunc(overlays, func(p netip.Prefix) bool { return p.Contains(a) })
+		at := netip.AddrPortFrom(a, port)
+		told := slices.ContainsFunc(pinned, func(e peers.Endpoint) bool { return e.Address == at })
+		if !inside && !told {
+			out = append(out, peers.Endpoint{Kind: peers.EndpointLocal, Address: at})
+		}
+	}
+	return out[:min(len(out), maxCandidates)]
+}
+
+// overlays are the ranges of the mesh, as far as they are known.
+func (l *loop) overlays() []netip.Prefix {
+	if l.plan == nil {
+		return nil
+	}
+	return []netip.Prefix{l.plan.want.Mesh.Overlay, l.plan.want.Mesh.Overlay6}
+}

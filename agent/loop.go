@@ -1,0 +1,141 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Times of the loop.
+const (
+	freshWithin = 500 * time.Millisecond // an observation this young is good enough for a question
+	eventPause  = 250 * time.Millisecond // between turns that kernel events ask for
+	resyncEvery = 30 * time.Second       // everything anew, whatever seems to be the case
+	healthEvery = 5 * time.Second        // while all is well, and for peers that are gone for long
+	healthSoon  = time.Second            // while a peer is looked for
+	healthFast  = 50 * time.Millisecond  // in the first moments, when somebody waits for the first handshake
+	fastFor     = 3 * time.Second
+	soonFor     = 5 * time.Minute
+)
+
+// A loop owns the host. Everything in it belongs to the goroutine of Run.
+type loop struct {
+	Config
+	agent   *Agent
+	me      self
+	plan    *planned // nil before there is one
+	seen    observation
+	health  health
+	trouble trouble
+	link    link
+	saver   *saver
+	pace    pace
+	events  events
+
+	resuming bool // an enrolment is being finished in the background
+	tasks    sync.WaitGroup
+}
+
+// Run does the work until ctx ends. Then it stops and leaves every tunnel as it is.
+func (a *Agent) Run(ctx context.Context) error {
+	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(a.cfg.Store)}
+	stopSaver := l.saver.start()
+	defer stopSaver()
+	ctx, cancel := context.WithCancel(ctx)
+	defer l.tasks.Wait()
+	defer cancel()
+	defer close(a.board.closed)
+	defer l.unfollow()
+	l.events.open(ctx, l.Kernel, l.Log)
+	l.restore()
+	l.turn(ctx, byPlan)
+	a.readyOnce.Do(func() { close(a.ready) })
+	l.follow(ctx)
+	l.resumeEnrolment(ctx)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(l.wait(time.Now()))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.link.changed():
+			l.hear(ctx)
+		case _, open := <-l.events.c:
+			l.events.note(open)
+		case err := <-l.saver.results:
+			l.saved(err)
+		case order := <-a.orders:
+			order(ctx, l)
+		case <-timer.C:
+			l.onTime(ctx)
+		}
+	}
+}
+
+// wait is how long nothing has to be done by itself.
+func (l *loop) wait(now time.Time) time.Duration {
+	due := l.seen.tried.Add(l.healthPause(now))
+	if l.events.pending {
+		due = earlier(due, l.seen.tried.Add(eventPause))
+	}
+	if l.plan == nil {
+		due = l.seen.tried.Add(resyncEvery)
+	}
+	return max(0, due.Sub(now))
+}
+
+// healthPause is short while somebody may wait for a peer to answer.
+func (l *loop) healthPause(now time.Time) time.Duration {
+	if l.plan == nil || l.health.answering {
+		return healthEvery
+	}
+	switch age := now.Sub(l.health.hopeful); {
+	case age < fastFor:
+		return healthFast
+	case age < soonFor:
+		return healthSoon
+	}
+	return healthEvery
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// onTime does what is due.
+func (l *loop) onTime(ctx context.Context) {
+	if now := time.Now(); now.Sub(l.events.looked) >= resyncEvery || l.events.pending {
+		l.events.looked = now
+		l.link.addresses(l)
+		l.events.open(ctx, l.Kernel, l.Log)
+	}
+	why := byTime
+	if l.events.pending {
+		why = byEvent
+	}
+	l.turn(ctx, why)
+}
+
+// refresh makes sure that what is known is of now.
+func (l *loop) refresh(ctx context.Context) {
+	if time.Since(l.seen.tried) >= freshWithin {
+		l.turn(ctx, byTime)
+	}
+}
+
+// hear takes over what the controller says.
+func (l *loop) hear(ctx context.Context) {
+	v := l.link.follower.View()
+	l.learnControllers(v.Controllers)
+	if v.Held != nil && v.Held != l.link.taken {
+		l.link.taken = v.Held
+		l.adopt(v.Held.Plan, v.Held.Head, true)
+		l.turn(ctx, byPlan)
+		return
+	}
+	l.publish()
+}

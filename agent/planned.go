@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// planned is the plan that the loop works towards.
+type planned struct {
+	want     peers.Plan // checked: without peers that must not be believed
+	received peers.Plan // as it came
+	head     peers.Hash
+	fresh    bool // it came from the controller, not from disk
+	since    time.Time
+	applied  bool // at least once without a failure
+}
+
+// A memo remembers which signatures of WireGuard keys were found good or bad, so that a plan of a thousand
+// hosts costs a thousand verifications once. It forgets what the last plan did not have.
+type memo map[[sha256.Size]byte]bool
+
+// check verifies the peers of a plan and gives the memo for the next one.
+func (m memo) check(p peers.Plan) (peers.Plan, peers.Problems, memo) {
+	next := make(memo, len(m))
+	checked, problems := p.Check(func(mesh string, identity key.Identity, k peers.HostKey) bool {
+		id := memoKey(mesh, identity, k)
+		good, known := m[id]
+		if !known {
+			good = peers.VerifyKey(mesh, identity, k)
+		}
+		next[id] = good
+		return good
+	})
+	return checked, problems, next
+}
+
+func memoKey(mesh string, identity key.Identity, k peers.HostKey) [sha256.Size]byte {
+	b := make([]byte, 0, 256)
+	b = append(append(b, byte(len(mesh))), mesh...)
+	b = append(b, identity[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(k.Generation))
+	b = append(b, k.Public[:]...)
+	return sha256.Sum256(append(b, k.Signature...))
+}
+
+// adopt makes a plan the one to work towards. The turn that follows applies it.
+func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
+	checked, problems, next := l.health.memo.check(p)
+	l.health.memo = next
+	for _, problem := range problems {
+		l.Log.Error("a peer is kept out", "error", problem.Message)
+	}
+	l.trouble.set(fromPlan, problems...)
+	now := time.Now()
+	n := &planned{want: checked, received: p, head: head, fresh: fresh, since: now}
+	l.compare(l.plan, n)
+	l.plan = n
+	l.makeKeys()
+	if fresh {
+		l.saver.offer(p, head)
+	}
+	l.health.hopeful = now
+}
+
+// compare says in the log what is worth a line about a change of plans.
+func (l *loop) compare(old, n *planned) {
+	was := 0
+	if old != nil {
+		n.applied = old.applied
+		was = len(old.want.Peers)
+		if n.want.Revision < old.want.Revision {
+			l.Log.Warn("the controller went back: was it restored from a backup?",
+				"from_revision", old.want.Revision, "to_revision", n.want.Revision)
+		}
+	}
+	is := len(n.want.Peers)
+	if gone := missing(old, n); gone >= 2 && gone*2 >= was {
+		l.Log.Warn("the new plan removes most peers", "removed", gone, "before", was, "after", is,
+			"revision", n.want.Revision)
+		return
+	}
+	l.Log.Info("plan", "revision", n.want.Revision, "peers", is, "interfaces", len(n.want.Interfaces), "from_disk", !n.fresh)
+}
+
+// missing counts the peers of the old plan that the new one is without.
+func missing(old, n *planned) (gone int) {
+	if old == nil {
+		return 0
+	}
+	for _, p := range old.want.Peers {
+		if _, still := slices.BinarySearchFunc(n.want.Peers, p, peers.ComparePeers); !still {
+			gone++
+		}
+	}
+	return gone
+}

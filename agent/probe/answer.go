@@ -1,0 +1,102 @@
+package probe
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits of answering, for each address.
+const (
+	answersPerSecond = 1000
+	maxAsk           = 1 << 16
+)
+
+// A Prober asks and answers. The zero value is of no use: see New.
+type Prober struct {
+	log   *slog.Logger
+	port  uint16
+	known atomic.Pointer[map[netip.Addr]bool]
+
+	mu      sync.Mutex
+	sockets map[netip.Addr]*net.UDPConn
+	failed  map[netip.Addr]bool // said so in the log
+	done    sync.WaitGroup
+}
+
+// New makes a prober that answers nobody yet.
+func New(log *slog.Logger) *Prober {
+	return &Prober{log: log, port: Port, sockets: map[netip.Addr]*net.UDPConn{}, failed: map[netip.Addr]bool{}}
+}
+
+// Answer makes the prober answer on these addresses and no others, to these peers and nobody else. An
+// address that cannot be used yet is tried again with the next call.
+func (p *Prober) Answer(own, known []netip.Addr) {
+	set := make(map[netip.Addr]bool, len(known))
+	for _, a := range known {
+		set[a] = true
+	}
+	p.known.Store(&set)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wanted := make(map[netip.Addr]bool, len(own))
+	for _, a := range own {
+		wanted[a] = true
+		if p.sockets[a] == nil {
+			p.open(a)
+		}
+	}
+	for a, socket := range p.sockets {
+		if !wanted[a] {
+			_ = socket.Close()
+			delete(p.sockets, a)
+		}
+	}
+}
+
+func (p *Prober) open(a netip.Addr) {
+	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, p.port)))
+	if err != nil {
+		if !p.failed[a] {
+			p.log.Warn("warren ping of others will not be answered", "address", a, "error", err)
+		}
+		p.failed[a] = true
+		return
+	}
+	delete(p.failed, a)
+	p.sockets[a] = socket
+	p.done.Go(func() { p.serve(socket) })
+}
+
+// Close stops answering.
+func (p *Prober) Close() {
+	p.Answer(nil, nil)
+	p.done.Wait()
+}
+
+func (p *Prober) serve(socket *net.UDPConn) {
+	limit := rate.NewLimiter(answersPerSecond, answersPerSecond)
+	buf := make([]byte, maxAsk)
+	for {
+		n, from, err := socket.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // an ICMP error of an earlier answer
+		}
+		known := *p.known.Load()
+		if !known[from.Addr().Unmap()] || !limit.Allow() {
+			continue
+		}
+		if reply := replyTo(buf[:n]); reply != nil {
+			// Who asked notices by itself that no answer comes.
+			_, _ = socket.WriteToUDPAddrPort(reply, from)
+		}
+	}
+}

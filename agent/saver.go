@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"sync"
+	"time"
+
+	"github.com/warren-mesh/warren/agent/store"
+	"github.com/warren-mesh/warren/peers"
+)
+
+// Times between writes of the plan.
+const (
+	saveEvery = time.Second      // while plans keep coming
+	saveRetry = 10 * time.Second // after a failure
+)
+
+// A saver keeps plans on disk beside the loop, so that a slow disk delays no change. The latest plan wins.
+type saver struct {
+	store   *store.Store
+	results chan error
+	mu      sync.Mutex
+	next    *planned
+	more    chan struct{}
+}
+
+func newSaver(s *store.Store) *saver {
+	return &saver{store: s, results: make(chan error, 1), more: make(chan struct{}, 1)}
+}
+
+// offer hands over a plan to keep.
+func (s *saver) offer(p peers.Plan, head peers.Hash) {
+	s.mu.Lock()
+	s.next = &planned{received: p, head: head}
+	s.mu.Unlock()
+	poke(s.more)
+}
+
+func (s *saver) take() *planned {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.next
+	s.next = nil
+	return p
+}
+
+// putBack offers a plan again unless there is a newer one.
+func (s *saver) putBack(p *planned) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == nil {
+		s.next = p
+	}
+}
+
+// start begins to save; stop saves what is left and returns when that is done.
+func (s *saver) start() (stop func()) {
+	quit := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() { s.run(quit) })
+	return func() {
+		close(quit)
+		done.Wait()
+	}
+}
+
+func (s *saver) run(quit <-chan struct{}) {
+	for {
+		select {
+		case <-quit:
+			s.save()
+			return
+		case <-s.more:
+		}
+		wait := saveEvery
+		if !s.save() {
+			wait = saveRetry
+			poke(s.more)
+		}
+		select {
+		case <-quit:
+			s.save()
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// poke leaves a signal unless there is one already.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// save writes the plan that waits, if there is one, and reports how that went.
+func (s *saver) save() (ok bool) {
+	p := s.take()
+	if p == nil {
+		return true
+	}
+	err := s.store.PutPlan(p.received, p.head)
+	if err != nil {
+		s.putBack(p)
+	}
+	select {
+	case <-s.results: // nobody has looked at the last one
+	default:
+	}
+	select {
+	case s.results <- err:
+	default:
+	}
+	return err == nil
+}
+
+// saved takes over how keeping the plan went.
+func (l *loop) saved(err error) {
+	if err != nil {
+		p := diskProblem(err)
+		if !sameProblem(l.trouble[fromDisk], p) {
+			l.Log.Error("the plan cannot be kept on disk; the one before is still there", "error", err)
+		}
+		l.trouble.set(fromDisk, p)
+	} else {
+		l.trouble.set(fromDisk)
+		l.trouble.drop(fromFiles, codePlan, codeFallback)
+	}
+	l.publish()
+}

@@ -1,0 +1,273 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/warren-mesh/warren/agent/control"
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// clockTolerance is how far the clocks of host and controller may be apart without a word.
+const clockTolerance = time.Minute
+
+// emptyStatus is that of a host before anything is known of it. Lists are empty, not null.
+func emptyStatus() wire.Status {
+	return wire.Status{
+		State: wire.StateUnenrolled, Interfaces: []wire.InterfaceStatus{}, Peers: []wire.PeerStatus{},
+		Problems: []peers.Problem{},
+	}
+}
+
+// publish tells how things stand now, the controller as well.
+func (l *loop) publish() {
+	now := time.Now()
+	view := l.link.view()
+	s := emptyStatus()
+	s.Version, s.Backend = l.Version, l.Kernel.Backend()
+	l.describeSelf(&s)
+	s.Controller = controllerStatus(view, l.me.member != nil)
+	trying := 0
+	if l.plan != nil {
+		trying = l.describePlan(&s, now)
+	}
+	own := l.trouble.all()
+	s.Problems = append(own, l.controlProblems(view)...)
+	s.State = l.hostState(&s, view)
+	n := notice{status: s, pending: view.Pending, trying: trying}
+	if view.Refused() {
+		n.refused = view.Fault
+	}
+	if l.plan != nil && l.plan.applied && l.plan.fresh {
+		n.plan = &l.plan.want
+	}
+	l.agent.board.put(n)
+	l.report(own, &s)
+	l.answerProbes()
+}
+
+func (l *loop) describeSelf(s *wire.Status) {
+	if m := l.me.member; m != nil {
+		s.Host, s.ID, s.Site, s.Address, s.Address6 = m.Name, m.ID, m.Site, m.Address, m.Address6
+	}
+}
+
+// describePlan adds what the plan says and what the kernel has of it. It counts the peers that may still
+// answer for the first time.
+func (l *loop) describePlan(s *wire.Status, now time.Time) (trying int) {
+	p := &l.plan.want
+	s.Host, s.ID, s.Site, s.Mesh = p.Self.Name, p.Self.ID, p.Self.Site, p.Mesh.Name
+	s.Address, s.Address6 = p.Self.Address, p.Self.Address6
+	if l.plan.applied {
+		s.Revision = p.Revision
+	}
+	state := &l.seen.state
+	for _, in := range p.Interfaces {
+		s.Generation = max(s.Generation, in.Generation)
+		if have, ok := state.LinkNamed(in.Name); ok {
+			s.Interfaces = append(s.Interfaces, wire.InterfaceStatus{
+				Name: in.Name, Generation: in.Generation, Port: have.Port, PublicKey: have.Public, MTU: have.MTU,
+			})
+		}
+	}
+	at := locate(state, p)
+	for i := range p.Peers {
+		peer := &p.Peers[i]
+		row, pulse := l.peerStatus(peer, at[peer.ID], now)
+		s.Peers = append(s.Peers, row)
+		if pulse.mayAnswer(peer, now) {
+			trying++
+		}
+	}
+	slices.SortFunc(s.Peers, func(a, b wire.PeerStatus) int {
+		if a.Host < b.Host {
+			return -1
+		}
+		return 1
+	})
+	return trying
+}
+
+// A place is where a peer is to be found in the kernel.
+type place struct {
+	in     *peers.Interface
+	peer   *peers.LinkPeer
+	routed bool // traffic to it goes there
+}
+
+// locate finds every peer in the kernel: on the interface that its traffic takes, or else on the newest that
+// has it.
+func locate(s *peers.State, p *peers.Plan) map[peers.HostID]place {
+	routes := make(map[netip.Prefix]string, len(s.Routes))
+	for _, r := range s.Routes {
+		routes[r.Prefix] = r.Link
+	}
+	out := make(map[peers.HostID]place, len(p.Peers))
+	for i := range p.Interfaces {
+		in := &p.Interfaces[i]
+		have := byKey(s, in.Name)
+		for j := range p.Peers {
+			peer := &p.Peers[j]
+			k, _ := peer.Key(in.Generation)
+			found := have[k]
+			if found == nil || out[peer.ID].routed {
+				continue
+			}
+			routed := len(peer.Prefixes) > 0 && routes[peer.Prefixes[0]] == in.Name
+			out[peer.ID] = place{in: in, peer: found, routed: routed}
+		}
+	}
+	return out
+}
+
+func byKey(s *peers.State, name string) map[[32]byte]*peers.LinkPeer {
+	link, ok := s.LinkNamed(name)
+	if !ok {
+		return nil
+	}
+	out := make(map[[32]byte]*peers.LinkPeer, len(link.Peers))
+	for i := range link.Peers {
+		out[link.Peers[i].Key] = &link.Peers[i]
+	}
+	return out
+}
+
+func (l *loop) peerStatus(p *peers.Peer, at place, now time.Time) (wire.PeerStatus, pulse) {
+	row := wire.PeerStatus{
+		Host: p.Name, ID: p.ID, Site: p.Site, State: wire.PeerDown, AllowedIPs: []netip.Prefix{},
+	}
+	for _, prefix := range p.Prefixes {
+		if a := prefix.Addr(); prefix.IsSingleIP() && a.Is4() && !row.Address.IsValid() {
+			row.Address = a
+		} else if prefix.IsSingleIP() && a.Is6() && !row.Address6.IsValid() {
+			row.Address6 = a
+		}
+	}
+	if at.peer == nil {
+		if now.Sub(l.plan.since) < connectingFor {
+			row.State = wire.PeerConnecting
+		}
+		return row, pulse{since: l.plan.since}
+	}
+	k := at.peer
+	pulse := l.health.pulses[peers.AttemptKey{Link: at.in.Name, Key: k.Key}]
+	row.State = pulse.state(k, now)
+	row.Interface, row.Generation = at.in.Name, at.in.Generation
+	row.RxBytes, row.TxBytes = k.Rx, k.Tx
+	row.AllowedIPs = append(row.AllowedIPs, k.Allowed...)
+	if k.Endpoint.IsValid() {
+		row.Endpoint = k.Endpoint.String()
+	}
+	if !k.LastHandshake.IsZero() {
+		at := k.LastHandshake.UTC()
+		row.LastHandshake = &at
+	}
+	return row, pulse
+}
+
+func controllerStatus(v control.View, enrolled bool) wire.ControllerStatus {
+	c := wire.ControllerStatus{Address: v.Address, Connected: v.Connected}
+	if c.Address == "" && len(v.Controllers) > 0 {
+		c.Address = v.Controllers[0]
+	}
+	if !v.Last.IsZero() {
+		last := v.Last.UTC()
+		c.LastContact = &last
+	}
+	switch {
+	case !v.Connected && v.Fault != nil:
+		c.Error = v.Fault.Detail
+	case !v.Connected && enrolled:
+		c.Error = "not connected yet"
+	}
+	return c
+}
+
+// controlProblems are those that the controller, or its absence, makes. It is not told of them.
+func (l *loop) controlProblems(v control.View) []peers.Problem {
+	var out []peers.Problem
+	if v.Fault != nil && !v.Connected {
+		out = append(out, peers.Problem{Code: v.Fault.Code, At: "controller", Message: v.Fault.Detail, Hint: v.Fault.Hint})
+	}
+	if v.Pending && v.Connected {
+		out = append(out, peers.Problem{
+			Code: codeApproval, At: "host/" + l.me.member.Name, Message: "an admin must approve this host",
+			Hint: "on the controller: warren host approve " + l.me.member.Name,
+		})
+	}
+	if ahead := v.Ahead; ahead.Abs() > clockTolerance {
+		out = append(out, clockProblem(ahead))
+	}
+	return out
+}
+
+func clockProblem(ahead time.Duration) peers.Problem {
+	way := "ahead of"
+	if ahead < 0 {
+		way = "behind"
+	}
+	return peers.Problem{
+		Code: codeClock, At: "clock",
+		Message: "this host's clock is " + ahead.Abs().Round(time.Second).String() + " " + way + " the controller's",
+		Hint:    "handshakes carry times that must grow: set the clock (timedatectl set-ntp true)",
+	}
+}
+
+// hostState adds it all up in one word.
+func (l *loop) hostState(s *wire.Status, v control.View) string {
+	if l.me.member == nil && l.plan == nil {
+		return wire.StateUnenrolled
+	}
+	count := map[string]int{}
+	for _, p := range s.Peers {
+		count[p.State]++
+	}
+	switch {
+	case v.Refused(), len(s.Interfaces) == 0, !l.anyUp():
+		return wire.StateDown
+	case len(s.Peers) > 0 && count[wire.PeerDown] == len(s.Peers):
+		return wire.StateDown
+	case len(s.Problems) > 0, count[wire.PeerUp] < len(s.Peers), !v.Connected:
+		return wire.StateDegraded
+	}
+	return wire.StateOK
+}
+
+// anyUp reports whether one of the planned interfaces works.
+func (l *loop) anyUp() bool {
+	return slices.ContainsFunc(l.plan.want.Interfaces, func(in peers.Interface) bool {
+		have, ok := l.seen.state.LinkNamed(in.Name)
+		return ok && have.Up
+	})
+}
+
+// peerReports are what the controller hears of the peers, on every interface that has them.
+func (l *loop) peerReports() []wire.PeerReport {
+	if l.plan == nil {
+		return nil
+	}
+	now := time.Now()
+	p := &l.plan.want
+	at := locate(&l.seen.state, p)
+	out := make([]wire.PeerReport, 0, len(p.Peers))
+	for i := range p.Interfaces {
+		in := &p.Interfaces[i]
+		have := byKey(&l.seen.state, in.Name)
+		for j := range p.Peers {
+			peer := &p.Peers[j]
+			k, _ := peer.Key(in.Generation)
+			found := have[k]
+			if found == nil {
+				continue
+			}
+			where := at[peer.ID]
+			out = append(out, wire.PeerReport{
+				ID: peer.ID, Generation: in.Generation, Routed: where.routed && where.in == in,
+				State: l.health.pulses[peers.AttemptKey{Link: in.Name, Key: k}].state(found, now),
+			})
+		}
+	}
+	return out
+}

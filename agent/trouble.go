@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/warren-mesh/warren/agent/store"
+	"github.com/warren-mesh/warren/peers"
+)
+
+// Codes of the problems that an agent finds itself.
+const (
+	codeBackend    = "backend"              // the kernel cannot be asked
+	codeApply      = "apply-failed"         // a step was refused by the kernel
+	codeIdentity   = "identity-damaged"     // who this host is, is lost
+	codeMembership = "membership-damaged"   // where the controller is, is lost
+	codePlan       = "plan-damaged"         // the plan on disk is of no use
+	codeFallback   = "plan-previous"        // the plan before the last is used
+	codeKey        = "key-damaged"          // a private key is of no use
+	codeDisk       = "disk"                 // something cannot be kept
+	codeDiskFull   = "disk-full"            // something cannot be kept for want of room
+	codeClock      = "clock"                // the clocks of host and controller differ
+	codeApproval   = "approval-pending"     // an admin must approve
+	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
+)
+
+// hintAnew is what helps when this host cannot prove any more who it is.
+const hintAnew = "restore the file from a backup, or leave and enrol anew: warren leave --force, then warren enroll TOKEN"
+
+// trouble is the problems there are, by what found them. Whoever looks again replaces what it found before.
+type trouble map[source][]peers.Problem
+
+// A source is a part of the agent that finds problems. Problems are shown in the order of their sources.
+type source int
+
+const (
+	fromFiles source = iota
+	fromEnrolment
+	fromKeys
+	fromKernel
+	fromApply
+	fromPlan
+	fromConflicts
+	fromDisk
+	lastSource = fromDisk
+)
+
+// set replaces what a source found.
+func (t trouble) set(s source, ps ...peers.Problem) {
+	if len(ps) == 0 {
+		delete(t, s)
+		return
+	}
+	t[s] = ps
+}
+
+// all are the problems in order; never nil.
+func (t trouble) all() []peers.Problem {
+	out := []peers.Problem{}
+	for s := range lastSource + 1 {
+		out = append(out, t[s]...)
+	}
+	return out
+}
+
+// diskProblem says that something cannot be kept.
+func diskProblem(err error) peers.Problem {
+	p := peers.Problem{Code: codeDisk, At: "data-dir", Message: err.Error(), Hint: "look at the disk: dmesg, mount"}
+	if store.IsFull(err) {
+		p.Code, p.Hint = codeDiskFull, "make room; the agent tries again by itself: df -h"
+	}
+	return p
+}
+
+// fileProblem says that a file which must be there is missing or damaged; nil for no error.
+func fileProblem(code, what string, err error) []peers.Problem {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s is missing", what)
+	}
+	return []peers.Problem{{Code: code, At: "data-dir/" + what, Message: err.Error(), Hint: hintAnew}}
+}
+
+// maxApplyProblems bounds what one failed turn shows.
+const maxApplyProblems = 5
+
+// applyProblems are the steps that the kernel refused.
+func applyProblems(err error) []peers.Problem {
+	var out []peers.Problem
+	for i, e := range split(err) {
+		if i == maxApplyProblems {
+			break
+		}
+		out = append(out, peers.Problem{
+			Code: codeApply, Message: e.Error(), Hint: "the agent tries again by itself; see: journalctl -u warren-agent",
+		})
+	}
+	return out
+}
+
+// split takes joined errors apart.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// drop forgets problems of a source that have certain codes.
+func (t trouble) drop(s source, codes ...string) {
+	t.set(s, slices.DeleteFunc(slices.Clone(t[s]), func(p peers.Problem) bool { return slices.Contains(codes, p.Code) })...)
+}
+
+func sameProblem(have []peers.Problem, p peers.Problem) bool { return slices.Contains(have, p) }

@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// A reason is why a turn is taken.
+type reason int
+
+const (
+	byTime  reason = iota
+	byEvent        // something on the host has changed
+	byPlan         // there is a new plan: nothing may delay it
+)
+
+// turn makes the host what the plan says: look, compare, change, and look again if something changed.
+func (l *loop) turn(ctx context.Context, why reason) {
+	defer l.publish()
+	l.events.pending = false
+	l.seen.tried = time.Now()
+	if l.plan == nil {
+		return
+	}
+	l.makeKeys()
+	if !l.observe(ctx) {
+		return
+	}
+	now := time.Now()
+	want := l.feasible()
+	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
+	l.health.note(l.seen.state, &want, now)
+	steps := l.safe(peers.Diff(l.seen.state, want))
+	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
+	steps = append(steps, roaming...)
+	if len(steps) == 0 {
+		l.health.attempts = attempts
+		l.done(nil)
+		return
+	}
+	if why != byPlan && now.Before(l.pace.notBefore) {
+		return
+	}
+	l.health.attempts = attempts
+	l.tell(steps, why)
+	err := l.Kernel.Apply(ctx, steps)
+	if ctx.Err() != nil {
+		return // the agent stops in the middle; the next one goes on
+	}
+	if l.observe(ctx) {
+		l.health.note(l.seen.state, &want, time.Now())
+	}
+	l.done(err)
+}
+
+// observe looks at the kernel.
+func (l *loop) observe(ctx context.Context) bool {
+	state, err := l.Kernel.Observe(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	if err != nil {
+		p := peers.Problem{Code: codeBackend, At: "kernel", Message: err.Error(), Hint: "warren doctor"}
+		if !sameProblem(l.trouble[fromKernel], p) {
+			l.Log.Error("the kernel cannot be asked", "error", err)
+		}
+		l.trouble.set(fromKernel, p)
+		return false
+	}
+	l.trouble.set(fromKernel)
+	l.seen.state = state
+	return true
+}
+
+// feasible is the plan as far as there are keys for it. An interface without a private key cannot be made,
+// but one that exists keeps the key that it has.
+func (l *loop) feasible() peers.Plan {
+	want := l.plan.want
+	want.Private = l.me.keys
+	want.Interfaces = slices.DeleteFunc(slices.Clone(want.Interfaces), func(in peers.Interface) bool {
+		_, have := l.me.keys[in.Generation]
+		_, exists := l.seen.state.LinkNamed(in.Name)
+		return !have && !exists
+	})
+	return want
+}
+
+// safe leaves out the steps that would set a key which is not there.
+func (l *loop) safe(steps []peers.Step) []peers.Step {
+	return slices.DeleteFunc(steps, func(s peers.Step) bool {
+		set, ok := s.(peers.SetDevice)
+		return ok && set.Private.IsZero()
+	})
+}
+
+// done takes over how a turn ended.
+func (l *loop) done(err error) {
+	if err == nil {
+		l.plan.applied = true
+		l.pace = pace{}
+		l.trouble.set(fromApply)
+		l.wipeKeys(l.seen.state)
+		return
+	}
+	if isNew := l.pace.failed(time.Now()); isNew {
+		for _, e := range split(err) {
+			l.Log.Error("the kernel refused a step", "error", e)
+		}
+	}
+	l.trouble.set(fromApply, applyProblems(err)...)
+}
+
+// Pauses after steps that the kernel refused.
+const (
+	paceFirst = time.Second
+	paceMost  = 30 * time.Second
+)
+
+// A pace keeps an agent from doing over and over what the kernel refuses.
+type pace struct {
+	notBefore time.Time
+	pause     time.Duration
+}
+
+// failed notes a failure and reports whether it is the first in a row.
+func (p *pace) failed(now time.Time) bool {
+	first := p.pause == 0
+	p.pause = min(max(2*p.pause, paceFirst), paceMost)
+	p.notBefore = now.Add(p.pause)
+	return first
+}
+
+// tell says in the log what will be done: each step for who debugs, and in one line what others undid.
+func (l *loop) tell(steps []peers.Step, why reason) {
+	repairs := 0
+	for _, s := range steps {
+		l.Log.Debug("step", "step", s)
+		if isRepair(s, l.seen.state) {
+			repairs++
+		}
+	}
+	if why != byPlan && l.plan.applied && l.pace.pause == 0 && repairs > 0 {
+		l.Log.Warn("restored what somebody else changed", "steps", repairs, "first", steps[0])
+	}
+}
+
+// isRepair tells the steps that an applied plan needs only if somebody else has changed something.
+func isRepair(s peers.Step, state peers.State) bool {
+	switch s := s.(type) {
+	case peers.AddLink, peers.SetDevice, peers.SetLink, peers.AddAddress:
+		return true
+	case peers.SetPeer:
+		return s.New
+	case peers.SetRoute:
+		return !slices.ContainsFunc(state.Routes, func(r peers.Route) bool { return r.Prefix == s.Route.Prefix })
+	}
+	return false
+}
