@@ -114,7 +114,7 @@ func (d *Daemon) Stop(ctx context.Context) error {
 func (d *Daemon) Done() <-chan struct{} { return d.done }
 
 // ExitCode is the code of a daemon that is Done, or 128 + the number of the signal that ended it.
-func (d *Daemon) ExitCode() int { return exitCode(d.cmd.ProcessState) }
+func (d *Daemon) ExitCode() int { return ExitCode(d.cmd.ProcessState) }
 
 // Log is what daemons of this name have written on this host so far, reboots included.
 func (d *Daemon) Log() string {

@@ -47,6 +47,10 @@ type initConfig struct {
 // this process however that dies; and unlike a parent-death signal it is bound to the process, not to one thread of
 // it, and leaves process 1 the time to remove files.
 func enter(args []string, o Options) (int, error) {
+	defer removeAll(o.Remove)
+	if os.Getenv(envStage) == stageHost {
+		return 0, errors.New("this is a host of a lab already: leave it first (exit), then start another")
+	}
 	if err := preflight(); err != nil {
 		return 0, err
 	}
@@ -82,11 +86,10 @@ func enter(args []string, o Options) (int, error) {
 		}
 	}()
 	err = init.Wait()
-	removeAll(o.Remove)
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return 0, fmt.Errorf("waiting for the lab: %v", err)
 	}
-	return exitCode(init.ProcessState), nil
+	return ExitCode(init.ProcessState), nil
 }
 
 // namespaces says how process 1 is cloned. Root uses the rights it has; everybody else becomes root of a user

@@ -57,13 +57,14 @@ func (h *Host) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	defer h.mu.Unlock()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Args = append([]string{intoName, h.spec.Name}, argv...)
-	cmd.Env = h.environment(os.Environ())
+	cmd.Env = h.Environment(os.Environ())
 	cmd.ExtraFiles = h.spaces.files()
 	return cmd
 }
 
-// environment is the given one, turned into the host's.
-func (h *Host) environment(env []string) []string {
+// Environment is the given one as the host has it: what leads out of the lab is gone, PATH leads to the programs under
+// test.
+func (h *Host) Environment(env []string) []string {
 	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	env = slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, value, _ := strings.Cut(entry, "=")

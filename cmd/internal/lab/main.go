@@ -1,9 +1,6 @@
 package lab
 
-import (
-	"fmt"
-	"os"
-)
+import "os"
 
 // Reexec must be the first statement of main (labtest.Main sees to it itself). Where this process was started to be the
 // lab's process 1, or to become a command on a host, it does that and never returns; else it returns at once.
@@ -19,11 +16,8 @@ func Reexec() {
 // Enter puts the program into a lab: it executes the same command line once more inside, passes signals on, and
 // exits with its status. So it returns inside the lab only (nil), or with an error that says what the machine lacks.
 func Enter(o Options) error {
-	switch os.Getenv(envStage) {
-	case stageProgram:
+	if Inside() {
 		return nil
-	case stageHost:
-		return fmt.Errorf("this is a host of a lab already: leave it first (exit), then start another")
 	}
 	code, err := enter(os.Args, o)
 	if err != nil {

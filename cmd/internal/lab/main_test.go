@@ -131,8 +131,11 @@ func hold(args []string) error {
 	if err := daemon.Ready(context.Background()); err != nil {
 		return err
 	}
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
 	fmt.Println("holding")
-	return wait()
+	<-terminated
+	return nil
 }
 
 // leaveChild starts a child that leaves its session and parent, as a tunnel's process does, and ends.

@@ -106,8 +106,8 @@ func pidInLab(dir string) (int, bool) {
 	return 0, false
 }
 
-// exitCode of an ended process as a shell counts: 128 + the number of the signal that ended it.
-func exitCode(state *os.ProcessState) int {
+// ExitCode of an ended process as a shell has it: 128 + the number of the signal that ended it.
+func ExitCode(state *os.ProcessState) int {
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
 	}

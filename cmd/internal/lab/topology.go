@@ -25,6 +25,12 @@ type HostSpec struct {
 // RouterName is how people call the router, in whose namespace the program itself is.
 const RouterName = "internet"
 
+// Check says all that is wrong with a topology, which New would refuse.
+func (t Topology) Check() error {
+	_, err := t.resolved()
+	return err
+}
+
 // resolved is the topology with every address filled in, or all that is wrong with it.
 func (t Topology) resolved() ([]HostSpec, error) {
 	var problems []error
