@@ -57,11 +57,16 @@ lint: ## go vet, golangci-lint, gofumpt, tidy go.mod, known vulnerabilities
 .PHONY: unit
 unit: build ## Unit, property and golden tests and the repo rules, with the race detector
 	$(if $(RACE),,@echo 'make: no C compiler, so no race detector: install gcc to have it')
-	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -timeout 10m $(TESTS)
+	@echo 'make: testing all packages but e2e $(RACE)'
+	@$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -timeout 10m $(TESTS)
 
 .PHONY: e2e
 e2e: build ## The real programs from ./bin in network namespaces
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -count=1 -timeout 15m $(E2E)
+
+.PHONY: test-vm
+test-vm: ## The tests of the kernel's side in a VM that has kernel WireGuard (needs qemu and apt)
+	go run ./cmd/internal/vm/run ./agent/linux
 
 .PHONY: fuzz fuzz-smoke
 fuzz: ## Every fuzz target in turn, FUZZ=1m each
@@ -71,12 +76,12 @@ fuzz-smoke:
 
 .PHONY: bench
 bench: build ## Go benchmarks, then the whole-system table of README.md
-	go test -run '^$$' -bench . -benchmem $(TESTS)
+	@go test -run '^$$' -bench . -benchmem $(TESTS) | grep -v 'no test files'
 	go run ./cmd/internal/bench
 
 .PHONY: docs
-docs: build ## The command reference and man pages in docs/, from the commands themselves
-	go run ./cmd/internal/docs
+docs: ## The command reference and man pages in docs/, from the commands themselves
+	go run ./cmd/internal/docgen
 
 .PHONY: fmt
 fmt: ## Format as the linters want it

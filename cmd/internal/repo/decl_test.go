@@ -24,9 +24,11 @@ func formatted(s source) []finding {
 	return []finding{{s.path, 1, "not formatted"}}
 }
 
+// shortMain looks at the four programs; what only developers run (cmd/internal) may keep it all in one file.
 func shortMain(s source) []finding {
 	lines := bytes.Count(s.text, []byte("\n"))
-	if path.Base(s.path) != "main.go" || lines <= maxMainLines {
+	program, _ := path.Match("cmd/*/main.go", s.path)
+	if !program || lines <= maxMainLines {
 		return nil
 	}
 	return []finding{{s.path, lines, fmt.Sprintf("%d lines, at most %d", lines, maxMainLines)}}

@@ -58,6 +58,7 @@ func planted() map[string][]plantedCase {
 		"short main.go": {
 			{"long", "cmd/x/main.go", "package main\n" + strings.Repeat("\n", 60), []int{61}},
 			{"short", "cmd/x/main.go", "package main\n" + strings.Repeat("\n", 59), nil},
+			{"no program", "cmd/internal/x/main.go", "package main\n" + strings.Repeat("\n", 60), nil},
 		},
 		"no clock in peers": {
 			{"now", "peers/a.go", doc + "import \"time\"\n\nfunc f() { time.Now() }\n", []int{6}},
