@@ -102,7 +102,9 @@ type place struct {
 func locate(s *peers.State, p *peers.Plan) map[peers.HostID]place {
 	routes := make(map[netip.Prefix]string, len(s.Routes))
 	for _, r := range s.Routes {
-		routes[r.Prefix] = r.Link
+		if r.Link != "" { // an unreachable route can be to the same prefix
+			routes[r.Prefix] = r.Link
+		}
 	}
 	out := make(map[peers.HostID]place, len(p.Peers))
 	for i := range p.Interfaces {
