@@ -35,6 +35,8 @@ func planted() map[string][]plantedCase {
 			{"sleep", "peers/a.go", doc + "import \"time\"\n\nfunc f() { time.Sleep(1) }\n", []int{6}},
 			{"renamed", "agent/a_test.go", doc + "import clock \"time\"\n\nfunc f() { clock.Sleep(1) }\n", []int{6}},
 			{"as a value", "peers/a.go", doc + "import \"time\"\n\nfunc f() { g(time.Sleep) }\n", []int{6}},
+			{"fake time", "agent/a_test.go", doc + "import (\n\t\"testing/synctest\"\n\t\"time\"\n)\n\n" +
+				"func f() { time.Sleep(1) }\n", nil},
 			{"another time", "peers/a.go", doc + "func f(time t) { time.Sleep(1) }\n", nil},
 		},
 		"no package variables": {
