@@ -68,8 +68,9 @@ func agentStatus(scenario string) wire.Status {
 		},
 	}
 	trouble := peers.Problem{
-		Code: "route-conflict", At: "prefix/10.20.0.0/24", Message: "10.20.0.0/24 of shop is not routed: this host has 10.20.0.0/16 on eth1",
-		Hint: "renumber one of them, or look at: ip route show dev eth1",
+		Code: "route-conflict", At: "prefix/10.20.0.0/24",
+		Message: "10.20.0.0/24 of shop is not routed: this host has 10.20.0.0/16 on eth1",
+		Hint:    "renumber one of them, or look at: ip route show dev eth1",
 	}
 	switch scenario {
 	case "degraded":
@@ -85,7 +86,8 @@ func agentStatus(scenario string) wire.Status {
 	case "pending":
 		s.Peers, s.Interfaces, s.State, s.Revision, s.Generation, s.Mesh = nil, nil, wire.StateDown, 0, 0, ""
 		s.Problems = []peers.Problem{{
-			Code: "approval", Message: "an admin must let this host in", Hint: "on the controller: warren host approve warehouse",
+			Code: "approval", Message: "an admin must let this host in",
+			Hint: "on the controller: warren host approve warehouse",
 		}}
 	}
 	return s
@@ -122,7 +124,7 @@ func ping(w http.ResponseWriter, host string, dead bool) {
 		return
 	}
 	if host != "shop" {
-		refuse(w, wire.NewFault(http.StatusNotFound, "host-unknown", "there is no host \""+host+"\" in the plan", "warren status"))
+		refuse(w, wire.NewFault(http.StatusNotFound, "host-unknown", "this host has no peer \""+host+"\"", "warren status"))
 		return
 	}
 	replies := []wire.PingReply{{Seq: 1, RTT: 0.0123}, {Seq: 2, Lost: true}, {Seq: 3, RTT: 0.0101}}
@@ -144,7 +146,9 @@ func findings(scenario string) []wire.Finding {
 	}
 	switch scenario {
 	case "degraded":
-		out = append(out, wire.Finding{Check: "clock", Result: checkWarning, Message: "41 s behind the controller", Hint: "timedatectl set-ntp true"})
+		out = append(out, wire.Finding{
+			Check: "clock", Result: checkWarning, Message: "41 s behind the controller", Hint: "timedatectl set-ntp true",
+		})
 	case "down":
 		out = append(out, wire.Finding{Check: "port", Result: checkFailed, Message: "UDP port 51821 is taken by nginx"})
 	}

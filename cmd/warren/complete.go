@@ -37,9 +37,10 @@ func first(find func(*cobra.Command) ([]string, error)) completer {
 
 // complete completes the value of a flag, whatever the arguments are.
 func complete(cmd *cobra.Command, flag string, c completer) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
-		return c(cmd, nil, s)
-	})
+	err := cmd.RegisterFlagCompletionFunc(flag,
+		func(cmd *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+			return c(cmd, nil, s)
+		})
 	if err != nil {
 		panic(err) // only for a flag that this program does not have
 	}

@@ -32,7 +32,8 @@ func contracts() map[string]string {
 func extensions() []string {
 	return []string{
 		"status.controller.error", "status.peers[].address6", "status.problems[].at",
-		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys", "hosts[].problems[].at",
+		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
+		"hosts[].problems[].at",
 		"token.created", "token.used", "token.approve", "token.state",
 		"error.error.problems",
 	}

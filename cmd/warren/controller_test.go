@@ -50,7 +50,7 @@ func hostRoutes(mux *http.ServeMux, empty bool) {
 	find := func(w http.ResponseWriter, r *http.Request) (wire.HostView, bool) {
 		i := slices.IndexFunc(all, func(h wire.HostView) bool { return h.Name == r.PathValue("name") })
 		if i < 0 {
-			refuse(w, wire.NewFault(http.StatusNotFound, "host-unknown", "there is no host \""+r.PathValue("name")+"\"", "warren host ls"))
+			refuse(w, wire.NewFault(http.StatusNotFound, "host-unknown", "there is no such host", "warren host ls"))
 			return wire.HostView{}, false
 		}
 		return all[i], true
@@ -91,23 +91,34 @@ func hostViews() []wire.HostView {
 			State: peers.HostSuspended, LastSeen: &seen, Revision: 41, Generation: 3, Backend: "userspace", Version: "0.1.0",
 			Problems: []peers.Problem{{Code: "route-conflict", Message: "10.20.0.0/24 is not routed", Hint: "renumber"}},
 		},
-		{Name: "till", ID: "cccccccccccccccc", Site: "shop", Address: netip.MustParseAddr("10.90.0.4"), State: peers.HostPending},
+		{
+			Name: "till", ID: "cccccccccccccccc", Site: "shop", Address: netip.MustParseAddr("10.90.0.4"),
+			State: peers.HostPending,
+		},
 	}
 }
 
 func tokenRoutes(mux *http.ServeMux, empty bool) {
 	now := time.Now().UTC()
 	all := []wire.TokenView{
-		{ID: "k4q2m7", Site: "shop", Created: now.Add(-150 * time.Second), Expires: now.Add(150 * time.Minute), Uses: 20, Used: 3, Approve: true, State: "valid"},
-		{ID: "z9x1c3", Site: "warehouse", Name: "warehouse", Created: now.Add(-60 * time.Hour), Expires: now.Add(-150 * time.Minute), Uses: 1, Used: 1, State: "used-up"},
+		{
+			ID: "k4q2m7", Site: "shop", Created: now.Add(-150 * time.Second), Expires: now.Add(150 * time.Minute),
+			Uses: 20, Used: 3, Approve: true, State: "valid",
+		},
+		{
+			ID: "z9x1c3", Site: "warehouse", Name: "warehouse", Created: now.Add(-60 * time.Hour),
+			Expires: now.Add(-150 * time.Minute), Uses: 1, Used: 1, State: "used-up",
+		},
 	}
 	if empty {
 		all = nil
 	}
 	mux.HandleFunc("GET "+wire.PathTokens, func(w http.ResponseWriter, _ *http.Request) { answer(w, all) })
 	mux.HandleFunc("POST "+wire.PathTokens, func(w http.ResponseWriter, r *http.Request) { createToken(w, r) })
-	mux.HandleFunc("DELETE "+wire.PathTokens+"/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("DELETE "+wire.PathTokens+"/{id}", gone)
 }
+
+func gone(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
 
 func createToken(w http.ResponseWriter, r *http.Request) {
 	order := wire.TokenOrder{}
@@ -117,7 +128,7 @@ func createToken(w http.ResponseWriter, r *http.Request) {
 	}
 	if order.Site == "No Site" {
 		refuse(w, wire.FaultOf(http.StatusUnprocessableEntity, peers.Problems{
-			{Code: "name-invalid", At: "token/x/site", Message: `"No Site" is no valid name`, Hint: "use up to 63 of a-z, 0-9 and -"},
+			{Code: "name-invalid", Message: `"No Site" is no valid name`, Hint: "use up to 63 of a-z, 0-9 and -"},
 			{Code: "token-uses", At: "token/x/uses", Message: "5000 uses: want 1 to 1000"},
 		}))
 		return
@@ -145,7 +156,7 @@ func adminRoutes(mux *http.ServeMux, empty bool) {
 		added.Added = time.Now().UTC()
 		answer(w, added)
 	})
-	mux.HandleFunc("DELETE "+wire.PathAdmins+"/{name}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("DELETE "+wire.PathAdmins+"/{name}", gone)
 }
 
 func meshView(mtu int) wire.MeshView {

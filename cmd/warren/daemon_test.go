@@ -92,9 +92,10 @@ func refuse(w http.ResponseWriter, f *wire.Fault) {
 // stream writes values one by one, each as soon as it is there.
 func stream[T any](w http.ResponseWriter, values ...T) {
 	w.Header().Set("Content-Type", wire.MediaStream)
+	flush := http.NewResponseController(w)
 	for _, v := range values {
 		_ = json.NewEncoder(w).Encode(v)
-		w.(http.Flusher).Flush()
+		_ = flush.Flush()
 	}
 }
 
@@ -142,8 +143,9 @@ func deadSocket(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: deadsocket NAME")
 	}
-	l := listenUnix(ts, args[0])
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: ts.MkAbs(args[0]), Net: "unix"})
+	ts.Check(err)
+	l.SetUnlinkOnClose(false)
 	ts.Check(l.Close())
 }
 

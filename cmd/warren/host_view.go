@@ -14,11 +14,14 @@ func viewHosts(p *cli.Page, hosts []wire.HostView) {
 	for i := range hosts {
 		h := &hosts[i]
 		rows = append(rows, []any{
-			cli.Cell{Text: h.Name, Tone: cli.Bold}, h.Site, shown(h.Address), hostState(h.State), online(p, h),
+			cli.Cell{Text: h.Name, Tone: cli.Bold},
+			h.Site, shown(h.Address), hostState(h.State), online(p, h),
 			number(h.Revision), number(h.Generation), h.Backend, h.Version, problemCodes(h.Problems),
 		})
 	}
-	p.Grid([]string{"NAME", "SITE", "ADDRESS", "STATE", "ONLINE", "REVISION", "GENERATION", "BACKEND", "VERSION", "PROBLEMS"}, rows)
+	p.Grid([]string{
+		"NAME", "SITE", "ADDRESS", "STATE", "ONLINE", "REVISION", "GENERATION", "BACKEND", "VERSION", "PROBLEMS",
+	}, rows)
 }
 
 func viewHost(p *cli.Page, h *wire.HostView, names map[peers.HostID]string) {

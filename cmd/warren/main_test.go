@@ -21,6 +21,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		UpdateScripts:      os.Getenv("UPDATE") != "",
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // or every command takes a second with -race
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("WARREN_AGENT", filepath.Join(env.WorkDir, "agent.sock"))
 			env.Setenv("WARREN_CONTROLLER", "unix:"+filepath.Join(env.WorkDir, "controller.sock"))

@@ -23,7 +23,8 @@ func (a *app) statusCommand() *cobra.Command {
 
 The exit code says it to scripts: 0 all is well, 3 something is degraded, 4 down, not enrolled, or the agent
 does not run.`,
-		Example: "  warren status\n  warren status --watch\n  warren status -o json | jq -r '.peers[] | select(.state != \"up\") | .host'",
+		Example: "  warren status\n  warren status --watch\n" +
+			"  warren status -o json | jq -r '.peers[] | select(.state != \"up\") | .host'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch {
 				return a.watchStatus(cmd.Context(), a.agent(cmd))
@@ -38,7 +39,8 @@ does not run.`,
 			return exitOf(s)
 		},
 	}
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second, with -o json one line each, until interrupted")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false,
+		"show it again every second, with -o json one line each, until interrupted")
 	return cmd
 }
 

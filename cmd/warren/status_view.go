@@ -77,7 +77,8 @@ func viewPeers(p *cli.Page, s *wire.Status) {
 	var rows [][]any
 	for _, peer := range s.Peers {
 		row := []any{
-			cli.Cell{Text: peer.Host, Tone: cli.Bold}, peer.Site, shown(peer.Address), peerState(peer.State),
+			cli.Cell{Text: peer.Host, Tone: cli.Bold},
+			peer.Site, shown(peer.Address), peerState(peer.State),
 			cli.AgoOf(p.Now, peer.LastHandshake), cli.Size(peer.RxBytes), cli.Size(peer.TxBytes), peer.Interface, peer.Endpoint,
 		}
 		if behind {

@@ -30,7 +30,7 @@ func (a *app) tokenCreate() *cobra.Command {
 
 A site that does not exist yet is made.`,
 		Example: "  warren token create --site warehouse\n" +
-			"  warren token create --site shop --uses 20 --ttl 24h --approve   # for a roll-out; each host waits for an admin\n" +
+			"  warren token create --site shop --uses 20 --ttl 24h --approve   # each host waits for an admin\n" +
 			"  TOKEN=$(warren token create --site shop -o json | jq -r .token)",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOrder(&order, ttl); err != nil {
@@ -78,7 +78,8 @@ func (a *app) viewNewToken(p *cli.Page, t wire.TokenView) {
 	if t.Name != "" {
 		hosts = "the host " + t.Name
 	}
-	notes.Line("\nToken %s for %s of site %s. It expires %s and is not shown again.", t.ID, hosts, t.Site, cli.Until(p.Now, t.Expires))
+	notes.Line("\nToken %s for %s of site %s. It expires %s and is not shown again.",
+		t.ID, hosts, t.Site, cli.Until(p.Now, t.Expires))
 	notes.Line("On the host: warren enroll TOKEN")
 	if t.Approve {
 		notes.Line("Then here: warren host approve NAME")
@@ -116,7 +117,9 @@ func viewTokens(p *cli.Page, tokens []wire.TokenView) {
 			approve = "yes"
 		}
 		rows = append(rows, []any{
-			t.ID, t.Site, t.Name, cli.Cell{Text: t.State, Tone: tone}, cli.Until(p.Now, t.Expires),
+			t.ID, t.Site, t.Name,
+			cli.Cell{Text: t.State, Tone: tone},
+			cli.Until(p.Now, t.Expires),
 			fmt.Sprintf("%d of %d", t.Used, t.Uses), approve, cli.Ago(p.Now, t.Created),
 		})
 	}

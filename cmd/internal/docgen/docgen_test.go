@@ -55,7 +55,8 @@ func TestReferenceIsUpToDate(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	d := cli.Description{
-		Path: "prog", Use: "prog COMMAND", Short: "Do things", Long: "Do things.\n\n  prog it  # 'so'\n\n.dots start requests",
+		Path: "prog", Use: "prog COMMAND", Short: "Do things",
+		Long:  "Do things.\n\n  prog it  # 'so'\n\n.dots start requests",
 		Every: []cli.FlagText{{Name: "output", Short: "o", Value: "table|json", Usage: "how", Default: "table"}},
 		Commands: []cli.Description{{
 			Path: "prog it", Use: "prog it NAME", Short: "Do it", Example: "  prog it now",

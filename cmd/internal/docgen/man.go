@@ -13,8 +13,8 @@ import (
 // hyphenated: somebody will copy a path or a flag from it.
 func man(d cli.Description) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, ".\\\" Written by cmd/internal/docgen from the program itself.\n.TH %q %d \"\" \"Warren\" \"Warren\"\n.nh\n.ad l\n",
-		strings.ToUpper(d.Path), section(d.Path))
+	fmt.Fprintf(&b, ".\\\" Written by cmd/internal/docgen from the program itself.\n"+
+		".TH %q %d \"\" \"Warren\" \"Warren\"\n.nh\n.ad l\n", strings.ToUpper(d.Path), section(d.Path))
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(d.Path), roff(lowerFirst(d.Short)))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(d.Use))
 	b.WriteString(".SH DESCRIPTION\n")

@@ -8,7 +8,7 @@ import (
 	"github.com/warren-mesh/warren/cmd/internal/cli"
 )
 
-const generated = "<!-- Written by cmd/internal/docgen from the program itself. Do not edit: change the command, run `make docs`. -->\n\n"
+const generated = "<!-- Written by cmd/internal/docgen from the program: change that, run `make docs`. -->\n\n"
 
 // index is the page that leads to all others.
 func index(all []cli.Description) []byte {
@@ -87,7 +87,7 @@ func prose(c cli.Description) string {
 		return sentence(c.Short)
 	}
 	var out []string
-	for _, paragraph := range strings.Split(strings.TrimSpace(c.Long), "\n\n") {
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(c.Long), "\n\n") {
 		if strings.HasPrefix(paragraph, "  ") {
 			paragraph = "```\n" + dedent(paragraph) + "\n```"
 		}

@@ -112,7 +112,8 @@ func (c *Client) garbled(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return c.unreachable(ctx, err)
 	}
-	return cli.Fail("bad-answer", c.versionHint(), "the %s at %s sent an answer that is not understood: %v", c.daemon, c.at, err)
+	return cli.Fail("bad-answer", c.versionHint(),
+		"the %s at %s sent an answer that is not understood: %v", c.daemon, c.at, err)
 }
 
 func (c *Client) versionHint() string {

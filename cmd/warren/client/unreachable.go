@@ -31,9 +31,11 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		return c.down("be root or in the group warren: sudo usermod -aG warren USER",
 			"you may not open the socket of the %s, %s", c.daemon, c.at)
 	case timedOut(err):
-		return c.down("see what it does: systemctl status warren-"+c.daemon, "the %s at %s does not answer in time", c.daemon, c.at)
+		return c.down("see what it does: systemctl status warren-"+c.daemon,
+			"the %s at %s does not answer in time", c.daemon, c.at)
 	}
-	return c.down("see why: journalctl -u warren-"+c.daemon+" -n 20", "the %s at %s went away: %s", c.daemon, c.at, root(err))
+	return c.down("see why: journalctl -u warren-"+c.daemon+" -n 20",
+		"the %s at %s went away: %s", c.daemon, c.at, root(err))
 }
 
 // farUnreachable is unreachable for a controller on another machine.
@@ -49,7 +51,8 @@ func (c *Client) farUnreachable(err error) error {
 		return c.down("is the port open? on the controller: systemctl status warren-controller",
 			"nobody answers at %s in time", c.at)
 	}
-	return c.down("on the controller: systemctl status warren-controller", "the controller at %s cannot be reached: %s", c.at, root(err))
+	return c.down("on the controller: systemctl status warren-controller",
+		"the controller at %s cannot be reached: %s", c.at, root(err))
 }
 
 func (c *Client) down(hint, format string, args ...any) error {
