@@ -39,7 +39,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 		<-g.room
 		return nil, ctx.Err()
 	}
-	leave = sync.OnceFunc(func() { <-g.slots; <-g.room })
-	timer := time.AfterFunc(g.stay, leave)
-	return func() { timer.Stop(); leave() }, nil
+	once := sync.OnceFunc(func() { <-g.slots; <-g.room })
+	timer := time.AfterFunc(g.stay, once)
+	return func() { timer.Stop(); once() }, nil
 }
