@@ -10,8 +10,8 @@ import (
 
 // Times between writes of the plan.
 const (
-	saveEvery = time.Second      // while plans keep coming
-	saveRetry = 10 * time.Second // after a failure
+	saveEvery = 100 * time.Millisecond // while plans keep coming
+	saveRetry = 10 * time.Second       // after a failure
 )
 
 // A saver keeps plans on disk beside the loop, so that a slow disk delays no change. The latest plan wins.

@@ -34,6 +34,9 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.health.note(l.seen.state, &want, now)
 	steps := l.safe(peers.Diff(l.seen.state, want))
+	if !l.plan.fresh {
+		steps = peers.Building(steps)
+	}
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
 	steps = append(steps, roaming...)
 	if len(steps) == 0 {

@@ -166,3 +166,21 @@ func (r Route) String() string {
 	}
 	return out
 }
+
+// Building are the steps that take nothing away. They are all that a plan from disk may lead to before
+// the controller has confirmed it: the kernel may have what was planned after that plan was written.
+func Building(steps []Step) []Step {
+	var out []Step
+	for _, s := range steps {
+		switch s := s.(type) {
+		case DelRoute, DelPeer, DelAddress, DelLink:
+			continue
+		case SetPeer:
+			if s.ReplaceAllowed {
+				continue
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
