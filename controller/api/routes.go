@@ -71,7 +71,7 @@ func (s *Server) tokenRoutes() {
 func (s *Server) hostRoutes() {
 	hosts := s.backend.Hosts
 	type order struct {
-		named
+		Name   string           `path:"name" maxLength:"64"`
 		Action string           `path:"action" enum:"approve,suspend,resume,revoke"`
 		Body   *wire.HostAction `required:"false"`
 	}
