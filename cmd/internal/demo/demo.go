@@ -1,0 +1,149 @@
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/warren-mesh/warren/cmd/internal/lab"
+	"github.com/warren-mesh/warren/cmd/internal/orders"
+	"github.com/warren-mesh/warren/cmd/internal/tap"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// The hosts of the demo, beside the controller's.
+const (
+	shop       = "shop"
+	warehouse  = "warehouse"
+	accounting = "accounting"
+)
+
+// Options say what is shown.
+type Options struct {
+	Programs string               // directory of warren, warren-agent and warren-controller
+	Orders   int                  // to be placed
+	Backend  string               // of the agents
+	Progress func(message string) // called as things happen
+	Logs     io.Writer            // for the daemons' logs, if something fails
+
+	flow, leak route
+}
+
+// A route is the address of a host that something is sent to. There are two: the overlay's and the internet's.
+type route func(d *demo, host string) netip.Addr
+
+// inside leads through the tunnels.
+func inside(d *demo, host string) netip.Addr { return d.status[host].Address }
+
+// outside leads past them.
+func outside(d *demo, host string) netip.Addr { return d.lab.Host(host).IPv4() }
+
+// A demo is one run. It belongs to one goroutine.
+type demo struct {
+	options Options
+	lab     *lab.Lab
+	mesh    *lab.Mesh
+	status  map[string]wire.Status // by host
+	marker  string                 // in every order, and nowhere else
+	report  Report
+}
+
+// Run shows everything and reports. The program must be in a lab. With an error the demo could not be carried out;
+// without one the report says whether all is well.
+func Run(ctx context.Context, o Options) (report Report, err error) {
+	if o.flow == nil {
+		o.flow = inside
+	}
+	if o.leak == nil {
+		o.leak = outside
+	}
+	began := time.Now()
+	l, err := lab.New(lab.Topology{Bin: o.Programs, Hosts: []lab.HostSpec{
+		{Name: lab.DefaultController}, {Name: shop}, {Name: warehouse}, {Name: accounting},
+	}})
+	if err != nil {
+		return Report{}, err
+	}
+	d := &demo{options: o, lab: l, status: make(map[string]wire.Status), marker: rand.Text()}
+	err = d.run(ctx)
+	if err != nil && ctx.Err() == nil {
+		l.WriteLogs(o.Logs)
+	}
+	err = errors.Join(err, l.Close())
+	d.report.Seconds = time.Since(began).Seconds()
+	d.report.judge()
+	return d.report, err
+}
+
+func (d *demo) run(ctx context.Context) error {
+	d.report.Asked = d.options.Orders
+	watch, err := d.watch()
+	if err != nil {
+		return err
+	}
+	err = d.work(ctx)
+	d.report.Tap, d.report.TapError = closeTap(watch)
+	if err != nil {
+		return err
+	}
+	return d.leak(ctx)
+}
+
+// work is what an operator and the sites do, from the first start to the last order.
+func (d *demo) work(ctx context.Context) (err error) {
+	began := time.Now()
+	d.mesh, err = lab.StartMesh(ctx, d.lab, lab.MeshOptions{Backend: d.options.Backend, Progress: d.options.Progress})
+	if err != nil {
+		return err
+	}
+	if err := d.awaitTunnels(ctx); err != nil {
+		return err
+	}
+	d.report.UpAfter = time.Since(began).Seconds()
+	if err := d.trade(ctx); err != nil {
+		return err
+	}
+	return d.look(ctx) // again, for what the tunnels have carried
+}
+
+// watch taps every link that the router has, which are all links of the internet.
+func (d *demo) watch() (*tap.Tap, error) {
+	const controllerPort = 7443
+	links, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("looking for the links of the internet: %v", err)
+	}
+	o := tap.Options{WireGuard: []uint16{51820, 51821}, Content: d.content()}
+	controller := d.lab.Host(lab.DefaultController)
+	for _, address := range []netip.Addr{controller.IPv4(), controller.IPv6()} {
+		if address.IsValid() {
+			o.Controller = append(o.Controller, netip.AddrPortFrom(address, controllerPort))
+		}
+	}
+	for _, link := range links {
+		if link.Flags&net.FlagLoopback == 0 {
+			o.Links = append(o.Links, link.Name)
+		}
+	}
+	d.options.Progress(fmt.Sprintf("%s: tapping the links %v", lab.RouterName, o.Links))
+	return tap.Open(o)
+}
+
+// content are the texts that give an order away.
+func (d *demo) content() []string {
+	return append([]string{d.marker, "POST /orders", "POST /invoices"}, orders.Customers()...)
+}
+
+// closeTap turns packets that were missed into a finding: what was seen is worth showing all the same.
+func closeTap(t *tap.Tap) (tap.Report, string) {
+	report, err := t.Close()
+	if err != nil {
+		return report, err.Error()
+	}
+	return report, ""
+}

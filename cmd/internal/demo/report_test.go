@@ -1,0 +1,157 @@
+package demo
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/cmd/internal/orders"
+	"github.com/warren-mesh/warren/cmd/internal/tap"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// good is the report of a demo of ten orders in which all went well.
+func good() Report {
+	up := func(host string, peers ...string) wire.Status {
+		s := wire.Status{
+			Host: host, State: wire.StateOK, Backend: "userspace", Address: netip.MustParseAddr("10.90.0.1"),
+		}
+		for _, peer := range peers {
+			s.Peers = append(s.Peers, wire.PeerStatus{Host: peer, State: wire.PeerUp, TxBytes: 5120})
+		}
+		return s
+	}
+	link := func(name string, data int) tap.LinkReport {
+		return tap.LinkReport{
+			Link: name, Packets: tap.Counts{Handshake: 4, Data: data, Control: 30, Housekeeping: 5},
+			Housekeeping: map[string]int{"ARP": 3, "neighbour discovery": 2},
+		}
+	}
+	caught := func(name string) tap.LinkReport {
+		return tap.LinkReport{Link: name, Packets: tap.Counts{Other: 9}, Content: 1, Found: []tap.Sighting{
+			{Side: "from shop", What: "TCP 192.0.2.2:4 → 203.0.113.2:8080", Bytes: 420, Content: "Hanna Brandt"},
+		}}
+	}
+	book := orders.Summary{Count: 10, Sum: 12345, Digest: "0123456789abcdef"}
+	return Report{
+		Seconds: 3.25, UpAfter: 1.5, Asked: 10,
+		Mesh: []wire.Status{
+			up(shop, warehouse, accounting), up(warehouse, shop, accounting), up(accounting, shop, warehouse),
+		},
+		Sale: orders.Result{Acknowledged: 10, PerSecond: 200, P50: 0.004, P99: 0.02, Book: book},
+		Books: orders.Reconciliation{Books: []orders.Named{
+			{Name: "shop", Summary: book}, {Name: "erp", Summary: book}, {Name: "accounting", Summary: book},
+		}},
+		Tap:     tap.Report{Links: []tap.LinkReport{link(shop, 20), link(warehouse, 40), link(accounting, 20)}},
+		Control: Control{Order: "A-000011", Sent: true, Tap: tap.Report{Links: []tap.LinkReport{caught(shop), caught(warehouse)}}},
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Report)
+		want   string // names of the failed verdicts
+	}{
+		{"all well", func(*Report) {}, ""},
+		{"a tunnel end is not up", func(r *Report) { r.Mesh[1].Peers[0].State = wire.PeerConnecting }, "tunnels"},
+		{"a peer is missing", func(r *Report) { r.Mesh[1].Peers = r.Mesh[1].Peers[1:] }, "tunnels"},
+		{"no host", func(r *Report) { r.Mesh = nil }, "tunnels"},
+		{"an order was not acknowledged", func(r *Report) { r.Sale.Acknowledged-- }, "orders"},
+		{"a book lacks an order", func(r *Report) { r.Books.Books[2].Count-- }, "books"},
+		{"a sum differs", func(r *Report) { r.Books.Books[1].Sum++ }, "books"},
+		{"all books lack an order", func(r *Report) {
+			for i := range r.Books.Books {
+				r.Books.Books[i].Count--
+			}
+		}, "books"},
+		{"a book is missing", func(r *Report) { r.Books.Books = r.Books.Books[:2] }, "books"},
+		{"too little in the tunnels of the shop", func(r *Report) { r.Tap.Links[0].Packets.Data = 19 }, "carried"},
+		{"too little in the tunnels of the warehouse", func(r *Report) { r.Tap.Links[1].Packets.Data = 39 }, "carried"},
+		{"too little in the tunnels of accounting", func(r *Report) { r.Tap.Links[2].Packets.Data = 19 }, "carried"},
+		{"one packet of anything else", func(r *Report) { r.Tap.Links[0].Packets.Other = 1 }, "nothing-else"},
+		{"one packet with content", func(r *Report) { r.Tap.Links[2].Content = 1 }, "no-content"},
+		{"packets missed", func(r *Report) { r.TapError = "lost 3" }, "watch"},
+		{"nothing seen", func(r *Report) { r.Tap = tap.Report{} }, "carried watch"},
+		{"control not sent", func(r *Report) { r.Control.Sent = false }, "control"},
+		{"control not seen where it left", func(r *Report) { r.Control.Tap.Links[0].Packets.Other = 0 }, "control"},
+		{"content of the control not found where it arrived", func(r *Report) { r.Control.Tap.Links[1].Content = 0 }, "control"},
+		{"packets missed during the control", func(r *Report) { r.Control.TapError = "lost 3" }, "control"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := good()
+			c.change(&r)
+			r.judge()
+			if got := failed(r); got != c.want || r.OK != (c.want == "") {
+				t.Errorf("failed: %q (ok: %v), want %q", got, r.OK, c.want)
+			}
+			if marked := strings.Count(text(r), "FAILED"); (marked > 0) == r.OK {
+				t.Errorf("ok: %v, and FAILED is there %d times:\n%s", r.OK, marked, text(r))
+			}
+		})
+	}
+}
+
+func TestPrint(t *testing.T) {
+	r := good()
+	r.judge()
+	const want = `
+The mesh  from nothing to a tunnel between every two hosts in 1.5 s
+HOST        ADDRESS    STATE  WIREGUARD  TUNNELS                      SENT IN THEM
+shop        10.90.0.1  ok     userspace  warehouse up, accounting up  10 kB
+warehouse   10.90.0.1  ok     userspace  shop up, accounting up       10 kB
+accounting  10.90.0.1  ok     userspace  shop up, warehouse up        10 kB
+
+The orders  shop → ERP in the warehouse → accounting, and the receipt all the way back
+10 of 10 acknowledged, 200 each second; order to receipt: p50 4 ms, p99 20 ms
+BOOK        ORDERS  SUM       DIGEST OF ALL
+shop        10      123.45 €  0123456789ab
+erp         10      123.45 €  0123456789ab
+accounting  10      123.45 €  0123456789ab
+
+The internet  every packet on every link, from before the first enrolment to the last order
+LINK        HANDSHAKE  DATA  CONTROL  HOUSEKEEPING  ANYTHING ELSE  WITH CONTENT
+shop        4          20    30       5             0              0
+warehouse   4          40    30       5             0              0
+accounting  4          20    30       5             0              0
+all         12         80    90       15            0              0
+Handshake and data are WireGuard's, control is TLS to the controller.
+Housekeeping, which every link has: ARP 9, neighbour discovery 6.
+A packet between two hosts crosses two links, and is counted on both.
+
+Does the watch work?  one order leaves the shop outside of the tunnels, on purpose
+link shop: 9 packets of anything else, 1 of them with content
+  from shop  TCP 192.0.2.2:4 → 203.0.113.2:8080  420 B  "Hanna Brandt"
+link warehouse: 9 packets of anything else, 1 of them with content
+  from shop  TCP 192.0.2.2:4 → 203.0.113.2:8080  420 B  "Hanna Brandt"
+
+Verdict
+ok      6 of 6 tunnel ends are up
+ok      10 of 10 orders acknowledged end to end
+ok      shop, ERP and accounting each have 10 orders of 123.45 €
+ok      the tunnels carried a packet or more for each order and each receipt, on every link
+ok      197 packets on 3 links, every one seen whole
+ok      0 packets of anything else
+ok      0 packets with content of orders
+ok      order A-000011, outside of the tunnels on purpose, was caught
+
+ok      3.2 s in all; nothing is left on this machine
+`
+	if got := text(r); got != want {
+		t.Errorf("printed:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestColourOnlyWhereAsked(t *testing.T) {
+	r := good()
+	r.judge()
+	if strings.Contains(text(r), "\x1b") {
+		t.Error("colour, and nobody has asked for it")
+	}
+	var b strings.Builder
+	r.Print(&cli.Page{W: &b, Colour: true})
+	if !strings.Contains(b.String(), "\x1b[32mok    \x1b[0m") {
+		t.Errorf("no colour:\n%s", &b)
+	}
+}
