@@ -124,6 +124,8 @@ func viewEnrolled(p *cli.Page, s *wire.Status) {
 	case len(s.Peers) == 0 && s.State == wire.StateOK:
 		p.Line("It is the first host here.")
 	case len(s.Peers) == 0:
+	case len(s.Peers) == 1 && up == 1:
+		p.Line("Its peer %s is up.", s.Peers[0].Host)
 	case up == len(s.Peers):
 		p.Line("All %d peers are up.", up)
 	default:

@@ -16,7 +16,7 @@ func viewHosts(p *cli.Page, hosts []wire.HostView) {
 		rows = append(rows, []any{
 			cli.Cell{Text: h.Name, Tone: cli.Bold},
 			h.Site, shown(h.Address), hostState(h.State), online(p, h),
-			number(h.Revision), number(h.Generation), h.Backend, h.Version, problemCodes(h.Problems),
+			number(h.Revision), number(h.Generation), h.Backend, firstWord(h.Version), problemCodes(h.Problems),
 		})
 	}
 	p.Grid([]string{
@@ -64,6 +64,12 @@ func viewHost(p *cli.Page, h *wire.HostView, names map[peers.HostID]string) {
 	}
 }
 
+// firstWord is the version without the commit and the date that some builds tell with it.
+func firstWord(version string) string {
+	word, _, _ := strings.Cut(version, " ")
+	return word
+}
+
 func hostState(s peers.HostState) cli.Cell {
 	tone := cli.Bad
 	switch s {
@@ -89,7 +95,7 @@ func online(p *cli.Page, h *wire.HostView) cli.Cell {
 // applied is how far the host has come.
 func applied(h *wire.HostView) string {
 	if h.Revision == 0 {
-		return "none applied yet"
+		return "none reported yet"
 	}
 	s := fmt.Sprintf("revision %d, generation %d", h.Revision, h.Generation)
 	if h.Backend != "" {

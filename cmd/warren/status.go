@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +23,7 @@ does not run.`,
 			"  warren status -o json | jq -r '.peers[] | select(.state != \"up\") | .host'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch {
-				return a.watchStatus(cmd.Context(), a.agent(cmd))
+				return a.watch(cmd.Context(), a.agent(cmd))
 			}
 			s, err := readStatus(cmd.Context(), a.agent(cmd))
 			if err != nil {
@@ -70,61 +66,4 @@ func exitOf(s *wire.Status) error {
 		return cli.Exit(cli.ExitDegraded)
 	}
 	return cli.Exit(cli.ExitDown)
-}
-
-// watchStatus shows the status again and again. An agent that is away, as while it is restarted, is shown
-// too and does not end it; only the user does.
-func (a *app) watchStatus(ctx context.Context, agent *client.Client) error {
-	every := time.NewTicker(time.Second)
-	defer every.Stop()
-	for {
-		s, err := readStatus(ctx, agent)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err := a.frame(s, err); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-every.C:
-		}
-	}
-}
-
-// frame shows one status of many. On a terminal it replaces the one before: the cursor goes home, every
-// line is cleared to its end, and what is below is cleared (ECMA-48 CUP, EL, ED), so that nothing flickers.
-func (a *app) frame(s *wire.Status, err error) error {
-	if a.format == cli.JSON {
-		if err != nil {
-			return cli.WriteErrorLine(a.proc.Stdout, err)
-		}
-		return cli.WriteJSONLine(a.proc.Stdout, s)
-	}
-	var b strings.Builder
-	page := a.page()
-	page.W = &b
-	if err != nil {
-		cli.TellError(page, "warren", err)
-	} else {
-		viewStatus(page, s)
-	}
-	text := b.String() + "\n"
-	if cli.IsTerminal(a.proc.Stdout) {
-		text = "\x1b[H" + strings.ReplaceAll(clip(text, cli.Height(a.proc.Stdout)), "\n", "\x1b[K\n") + "\x1b[J"
-	}
-	if _, err := fmt.Fprint(a.proc.Stdout, text); err != nil {
-		return errors.New("cannot write to stdout")
-	}
-	return nil
-}
-
-// clip cuts text to the lines that a terminal has, less the one in which the cursor is.
-func clip(text string, lines int) string {
-	parts := strings.SplitAfter(text, "\n")
-	if len(parts) <= lines {
-		return text
-	}
-	return strings.Join(parts[:max(1, lines-2)], "") + fmt.Sprintf("… %d more lines: warren status\n", len(parts)-lines+1)
 }

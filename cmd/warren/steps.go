@@ -23,7 +23,7 @@ type steps struct {
 	stop  func()
 
 	mu   sync.Mutex // guards what is below, and the terminal
-	last string     // the step of the last line
+	last wire.Progress
 }
 
 func newSteps(a *app) *steps {
@@ -67,14 +67,17 @@ func (s *steps) next(p wire.Progress) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p.Step == s.last.Step && p.Message == s.last.Message {
+		return // the end of the stream repeats what was said last
+	}
 	if s.live {
 		_, _ = io.WriteString(s.page.W, clearLine)
 	}
 	step := p.Step
-	if step == s.last {
+	if step == s.last.Step {
 		step = ""
 	}
-	s.last = p.Step
+	s.last = p
 	fmt.Fprintf(s.page.W, "%s  %-10s  %s\n", s.page.Paint(cli.Dim, s.elapsed()), cli.Clean(step), cli.Clean(p.Message))
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,14 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
 
 // terminal CODE FILE COMMAND… runs a command with a terminal of 24 lines as stdout and stderr, and keeps
-// what it would show in FILE.
+// what it would show in FILE. A command that watches is interrupted at its second frame.
 func terminal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: terminal CODE FILE COMMAND...")
@@ -36,15 +34,31 @@ func terminal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(cmd.Start())
 	slave.Close()
-	shown, err := io.ReadAll(master)
-	if err != nil && !errors.Is(err, syscall.EIO) { // EIO: the last one at the other end is gone
-		ts.Fatalf("read terminal: %v", err)
-	}
+	shown := look(master, func() { ts.Check(cmd.Process.Signal(os.Interrupt)) })
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != want {
 		ts.Fatalf("%q: %v, want exit code %d\n%s", args[2:], err, want, shown)
 	}
 	text := strings.ReplaceAll(string(shown), "\r\n", "\n")
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.ReplaceAll(text, "\x1b", "ESC")), 0o600))
+}
+
+// look reads what a terminal shows until the last one at the other end is gone, and calls enough at the
+// second frame of --watch.
+func look(master io.Reader, enough func()) []byte {
+	var shown []byte
+	piece := make([]byte, 4096)
+	for frames := 0; ; {
+		n, err := master.Read(piece)
+		shown = append(shown, piece[:n]...)
+		if err != nil {
+			return shown
+		}
+		if now := strings.Count(string(shown), clearBelow); now != frames {
+			if frames = now; frames == 2 {
+				enough()
+			}
+		}
+	}
 }
 
 // findIn finds a program in the script's own path.

@@ -26,10 +26,11 @@ func AgoOf(now time.Time, t *time.Time) string {
 	return Ago(now, *t)
 }
 
-// Until says how long it is to t: "in 59m"; what is past is as Ago says.
+// Until says how long it is to t: "in 60m"; what is past is as Ago says. A begun second counts, so that
+// what was made to last an hour does not read 59m at once.
 func Until(now, t time.Time) string {
 	if d := t.Sub(now); d > 0 {
-		return "in " + Span(d)
+		return "in " + Span(d+time.Second)
 	}
 	return Ago(now, t)
 }

@@ -25,6 +25,7 @@ func TestAgoAndUntil(t *testing.T) {
 		-48 * time.Hour:         "2d ago",
 		-400 * 24 * time.Hour:   "400d ago",
 		59 * time.Minute:        "in 59m",
+		time.Hour - 1:           "in 60m",
 	} {
 		if got := cli.Until(now, now.Add(ahead)); got != want {
 			t.Errorf("%v: got %q, want %q", ahead, got, want)
