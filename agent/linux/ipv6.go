@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -39,12 +40,7 @@ func (k *Kernel) mayIPv6(links []int) bool {
 	if bytes.Equal(bytes.TrimSpace(value), []byte("1")) {
 		return false
 	}
-	for _, index := range links {
-		if disabled(index) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(links, disabled)
 }
 
 // disabled asks whether IPv6 is switched off on a link, in a way that works where /proc/sys is hidden.

@@ -61,7 +61,10 @@ func New(o Options) (*Kernel, error) {
 	// Without strict checks the kernel sends the routes of all tables, of which one is wanted. Kernels
 	// before 4.20 do not know the option, and what they send too much is left out here as well.
 	_ = rt.SetStrictCheck(true)
-	k := &Kernel{log: o.Log, tunnels: o.Tunnels, rt: rt, uapi: newPatience(answerWithin), known: map[string]driven{}, unread: map[string]error{}}
+	k := &Kernel{
+		log: o.Log, tunnels: o.Tunnels, rt: rt, uapi: newPatience(answerWithin),
+		known: map[string]driven{}, unread: map[string]error{},
+	}
 	if k.backend, err = k.choose(o.Backend); err != nil {
 		rt.Close()
 		return nil, err

@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(nettest.Main(m, map[string]func([]string) error{"tunnel": runTunnel, "starts": starts}))
+	os.Exit(nettest.Main(m, os.Args, os.Stdout, map[string]func([]string) error{"tunnel": runTunnel, "starts": starts}))
 }
 
 // runTunnel is what `warren-agent tunnel` does.

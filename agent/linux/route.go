@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -20,10 +21,28 @@ const (
 	BackstopMetric = 4_278_198_272 // unreachable: behind everything
 )
 
-// routes reads the main tables: what is ours and what others have.
+// loopback is the index of the loopback in every network.
+const loopback = 1
+
+// A found route has no link name yet: while routes are read, nothing else can be asked.
+type found struct {
+	peers.Route
+	ours bool
+	link int // 0 for one of ours that leads nowhere
+}
+
+// routes reads the main table of a family: what is ours and what others have.
 func (k *Kernel) routes(s *peers.State, family int, own map[int]string) error {
-	all, err := dump(func() ([]netlink.Route, error) {
-		return k.rt.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	var all []found
+	_, err := dump(func() (struct{}, error) {
+		all = all[:0]
+		filter := &netlink.Route{Table: unix.RT_TABLE_MAIN}
+		return struct{}{}, k.rt.RouteListFilteredIter(family, filter, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+			if f := find(&r); f.ours || own[f.link] == "" && counts(&r, f.Prefix) {
+				all = append(all, f)
+			}
+			return true
+		})
 	})
 	if errors.Is(err, unix.ENOENT) {
 		return nil // the kernel makes the table with its first route
@@ -31,36 +50,35 @@ func (k *Kernel) routes(s *peers.State, family int, own map[int]string) error {
 	if err != nil {
 		return fmt.Errorf("read routes: %v", err)
 	}
-	names := map[int]string{}
+	names := maps.Clone(own)
 	for i := range all {
-		r := &all[i]
-		prefix := prefixOf(r.Dst)
-		if r.Protocol == peers.RouteProtocol {
-			s.Routes = append(s.Routes, ourRoute(r, prefix, own))
+		f := &all[i]
+		if !f.ours {
+			s.Foreign = append(s.Foreign, peers.Foreign{Prefix: f.Prefix, Link: k.nameOf(f.link, names)})
 			continue
 		}
-		index := outOf(r)
-		if _, ours := own[index]; ours || !counts(r, prefix) {
-			continue
+		if f.link != 0 {
+			f.Link = k.nameOf(f.link, names)
 		}
-		f := peers.Foreign{Prefix: prefix.Masked(), Link: k.nameOf(index, names)}
-		if f.Link == "lo" && r.Type == unix.RTN_UNICAST {
-			continue
-		}
-		s.Foreign = append(s.Foreign, f)
+		s.Routes = append(s.Routes, f.Route)
 	}
 	return nil
 }
 
-func ourRoute(r *netlink.Route, prefix netip.Prefix, own map[int]string) peers.Route {
-	out := peers.Route{Prefix: prefix}
-	if r.Type == unix.RTN_UNICAST {
-		out.Link = own[outOf(r)]
-	}
+// find takes over what matters of a route.
+func find(r *netlink.Route) found {
+	f := found{ours: r.Protocol == peers.RouteProtocol, link: r.LinkIndex}
+	f.Prefix = prefixOf(r.Dst).Masked()
 	if source, ok := netip.AddrFromSlice(r.Src); ok {
-		out.Source = source.Unmap()
+		f.Source = source.Unmap()
 	}
-	return out
+	if f.link == 0 && len(r.MultiPath) > 0 {
+		f.link = r.MultiPath[0].LinkIndex // the first of several
+	}
+	if f.ours && r.Type != unix.RTN_UNICAST {
+		f.link = 0 // IPv6 says the loopback
+	}
+	return f
 }
 
 // counts says whether a route of somebody else claims a network. A default route does not, and neither do
@@ -71,7 +89,11 @@ func counts(r *netlink.Route, prefix netip.Prefix) bool {
 		return false
 	}
 	switch r.Type {
-	case unix.RTN_UNICAST, unix.RTN_UNREACHABLE, unix.RTN_BLACKHOLE, unix.RTN_PROHIBIT:
+	case unix.RTN_UNREACHABLE, unix.RTN_BLACKHOLE, unix.RTN_PROHIBIT:
+	case unix.RTN_UNICAST:
+		if r.LinkIndex == loopback {
+			return false
+		}
 	default:
 		return false
 	}
@@ -85,20 +107,12 @@ func counts(r *netlink.Route, prefix netip.Prefix) bool {
 	return prefix.Bits() > 3
 }
 
-// outOf is the link that a route leads to, the first of several.
-func outOf(r *netlink.Route) int {
-	if r.LinkIndex == 0 && len(r.MultiPath) > 0 {
-		return r.MultiPath[0].LinkIndex
-	}
-	return r.LinkIndex
-}
-
-// nameOf names a link of somebody else. One that has just gone keeps its number.
+// nameOf is the name of a link. One that has just gone keeps its number.
 func (k *Kernel) nameOf(index int, names map[int]string) string {
 	if index == 0 {
-		return "lo" // unreachable routes of IPv4; those of IPv6 say so themselves
+		index = loopback // unreachable routes of IPv4, as those of IPv6
 	}
-	if name, ok := names[index]; ok {
+	if name := names[index]; name != "" {
 		return name
 	}
 	name := fmt.Sprintf("if%d", index)

@@ -30,11 +30,11 @@ func logger(log *slog.Logger) *device.Logger {
 				left.Add(1)
 				return
 			}
-			log.Error(fmt.Sprintf(format, args...), "left_out", left.Swap(0))
+			log.Error("wireguard", "says", fmt.Sprintf(format, args...), "left_out", left.Swap(0))
 		},
 	}
 	if log.Enabled(context.Background(), slog.LevelDebug) {
-		out.Verbosef = func(format string, args ...any) { log.Debug(fmt.Sprintf(format, args...)) }
+		out.Verbosef = func(format string, args ...any) { log.Debug("wireguard", "says", fmt.Sprintf(format, args...)) }
 	}
 	return out
 }

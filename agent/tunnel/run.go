@@ -46,6 +46,7 @@ func Run(ctx context.Context, o Options) error {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
+	limitMemory()
 	ready, err := inheritedReady()
 	if err != nil {
 		return err

@@ -112,7 +112,7 @@ func (s Starter) command(name string, mtu int) (*exec.Cmd, error) {
 // tunnel must not answer the agent's watchdog.
 func environment() []string {
 	out := []string{readyVariable + "=3"}
-	for _, name := range []string{"PATH", "TZ", "TMPDIR", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR"} {
+	for _, name := range []string{"PATH", "TZ", "TMPDIR", "GODEBUG", "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "GOCOVERDIR"} {
 		if value, ok := os.LookupEnv(name); ok {
 			out = append(out, name+"="+value)
 		}

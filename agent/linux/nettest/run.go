@@ -18,13 +18,13 @@ const insideVariable = "WARREN_TEST_INSIDE"
 
 // Main runs the tests of a package in a process with a network, a /run and, unless it is root's, a user of
 // its own, and returns the exit code. What the tests leave running is ended, and fails them. A command is
-// what the test program does instead when its first argument is the command's name.
-func Main(m interface{ Run() int }, commands map[string]func(args []string) error) int {
-	if len(os.Args) > 1 && commands[os.Args[1]] != nil {
-		return code(commands[os.Args[1]](os.Args[2:]))
+// what the test program does instead when the first of its arguments is the command's name.
+func Main(m interface{ Run() int }, args []string, out *os.File, commands map[string]func(args []string) error) int {
+	if len(args) > 1 && commands[args[1]] != nil {
+		return code(commands[args[1]](args[2:]))
 	}
 	if os.Getenv(insideVariable) == "" {
-		return outside()
+		return outside(args, out)
 	}
 	if err := furnish(); err != nil {
 		return code(err)
@@ -41,13 +41,13 @@ func code(err error) int {
 }
 
 // outside runs the tests inside and ends what they leave behind: orphans become our children.
-func outside() int {
+func outside(args []string, out *os.File) int {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return code(fmt.Errorf("become the reaper of the tests: %v", err))
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command("/proc/self/exe", args[1:]...)
 	cmd.Env = append(os.Environ(), insideVariable+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
