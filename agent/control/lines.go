@@ -18,10 +18,11 @@ var errLine = errors.New("the controller sends a line without an end")
 
 // lines reads messages of the controller, one on each line.
 type lines struct {
-	r *bufio.Reader
+	r   *bufio.Reader
+	max int
 }
 
-func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, 16<<10)} }
+func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, 16<<10), max: maxLine} }
 
 // next reads one message. A short one is decoded where it lies in the buffer.
 func (l *lines) next() (*wire.Down, error) {
@@ -31,7 +32,7 @@ func (l *lines) next() (*wire.Down, error) {
 	}
 	long := append([]byte(nil), line...)
 	for errors.Is(err, bufio.ErrBufferFull) {
-		if len(long) > maxLine {
+		if len(long) > l.max {
 			return nil, errLine
 		}
 		line, err = l.r.ReadSlice('\n')
