@@ -15,6 +15,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/warren-mesh/warren/cmd/internal/cli"
 	"github.com/warren-mesh/warren/cmd/internal/version"
 )
 
@@ -50,6 +51,7 @@ func Root(name, short string) *cobra.Command {
 			return err
 		},
 	})
+	root.AddCommand(cli.DocsCommand(root))
 	return root
 }
 
