@@ -1,0 +1,56 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+)
+
+// Errors that a caller may look for.
+var (
+	// ErrLocked is wrapped by what Open returns while another process has the database open.
+	ErrLocked = errors.New("in use by another controller")
+	// ErrDamaged is wrapped by every error that says that the file is not what was written.
+	ErrDamaged = errors.New("damaged")
+	// ErrFormat is wrapped by what Open returns for a database of another version of Warren.
+	ErrFormat = errors.New("written by another version of Warren")
+	// ErrFull is wrapped by what a change returns for which there is no room on the disk.
+	ErrFull = errors.New("no room left on the disk")
+	// ErrClosed is wrapped by what every method returns after Close.
+	ErrClosed = errors.New("closed")
+)
+
+func flawf(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
+}
+
+// explain says which file an error is about, and what helps.
+func explain(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, ErrDamaged):
+		hint = " (restore a backup: warren-controller restore FILE)"
+	case errors.Is(err, ErrLocked):
+		hint = " (there can be one on a data directory: systemctl status warren-controller)"
+	case full(err):
+		return fmt.Errorf("database %s: %w, the change was not made: %v (make room, nothing else is needed)",
+			path, ErrFull, err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		hint = " (the data directory must be writable and belong to the controller's user)"
+	}
+	return fmt.Errorf("database %s: %w%s", path, err, hint)
+}
+
+// full tells the ways in which a file system says that it takes no more.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+func formatError(got string) error {
+	return fmt.Errorf("%w: its format is %.20q and this program knows %q (use the program that wrote it, or a newer one)",
+		ErrFormat, got, format)
+}
