@@ -3,8 +3,12 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,9 +17,9 @@ import (
 
 	"github.com/warren-mesh/warren/agent"
 	"github.com/warren-mesh/warren/agent/control/controltest"
-	"github.com/warren-mesh/warren/agent/linux"
 	"github.com/warren-mesh/warren/agent/store"
 	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
@@ -23,11 +27,12 @@ import (
 type rig struct {
 	t      *testing.T
 	c      *controltest.Controller
-	kernel *linux.Fake
+	kernel *livelyKernel
 	dir    string
 	log    *lockedBuffer
 	probes *silentProber
 	edit   func(*agent.Config)
+	port   uint16
 
 	agent *agent.Agent
 	stop  func()
@@ -36,8 +41,8 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, c: controltest.Start(t), kernel: linux.NewFake(), dir: t.TempDir(), log: &lockedBuffer{},
-		probes: &silentProber{}, edit: func(*agent.Config) {},
+		t: t, c: controltest.Start(t), kernel: newLivelyKernel(), dir: t.TempDir(), log: &lockedBuffer{},
+		probes: &silentProber{}, edit: func(*agent.Config) {}, port: freePort(t),
 	}
 	return r
 }
@@ -52,7 +57,7 @@ func (r *rig) start() {
 	c := agent.Config{
 		Kernel: r.kernel, Store: files, Prober: r.probes, Doctor: noDoctor{}, Hostname: "Shop1.example.com",
 		Log:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
-		Dial: r.c.Dial, Version: "1.2.3", Port: 51820,
+		Dial: r.c.Dial, Version: "1.2.3", Port: r.port,
 		Addresses: func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil },
 	}
 	r.edit(&c)
@@ -116,12 +121,12 @@ func (r *rig) eventually(what string, within time.Duration, is func() bool) {
 		if !time.Now().Before(end) {
 			r.t.Fatalf("not within %v: %s\nstatus: %+v\nlog:\n%s", within, what, r.status(), r.log)
 		}
-		<-time.After(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// shake makes the kernel see a handshake with a host on the link of a generation.
-func (r *rig) shake(name string, g peers.Generation) {
+// key is the public key of a host.
+func (r *rig) key(name string, g peers.Generation) key.Public {
 	r.t.Helper()
 	h, ok := r.c.Inventory().HostNamed(name)
 	if !ok {
@@ -129,10 +134,40 @@ func (r *rig) shake(name string, g peers.Generation) {
 	}
 	for _, k := range h.Keys {
 		if k.Generation == g {
-			if err := r.kernel.Handshake(g.Link(), k.Public, netip.AddrPort{}, time.Now()); err != nil {
-				r.t.Fatal(err)
-			}
+			return k.Public
 		}
+	}
+	r.t.Fatalf("%s has no key of generation %d", name, g)
+	return key.Public{}
+}
+
+// silence makes a host never answer.
+func (r *rig) silence(name string) {
+	k := r.key(name, 1)
+	r.kernel.set(func() { r.kernel.silent[k] = true })
+}
+
+// restart stops the agent, does something to its files, and starts it again.
+func (r *rig) restart(between ...func()) {
+	r.t.Helper()
+	r.stop()
+	for _, f := range between {
+		f()
+	}
+	r.start()
+}
+
+// damage writes over the middle of a file in the data directory.
+func (r *rig) damage(name string) {
+	r.t.Helper()
+	path := filepath.Join(r.dir, name)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	raw[len(raw)/2] ^= 1
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, raw, 0o600)); err != nil {
+		r.t.Fatal(err)
 	}
 }
 
@@ -194,4 +229,25 @@ type noDoctor struct{}
 
 func (noDoctor) Examine(context.Context, wire.Status, peers.Plan, peers.State, time.Duration) []wire.Finding {
 	return []wire.Finding{{Check: "nothing", Result: "ok"}}
+}
+
+// freePort finds two ports in a row that nobody has.
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	for port := uint16(51820); port < 52820; port += 2 {
+		free := 0
+		for slot := range uint16(2) {
+			conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: int(port + slot)})
+			if err != nil {
+				continue
+			}
+			free++
+			_ = conn.Close()
+		}
+		if free == 2 {
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }

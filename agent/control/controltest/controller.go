@@ -164,9 +164,9 @@ func (c *Controller) apply(op peers.Op) error {
 }
 
 // Token makes an enrolment token for the site "shop".
-func (c *Controller) Token(edit ...func(*peers.CreateToken)) wire.Token {
+func (c *Controller) Token(edit ...func(*peers.CreateToken)) *wire.Token {
 	c.tb.Helper()
-	t := wire.Token{Controllers: []string{"controller.test:7443"}, Pin: c.Pin(), ID: rand.Text()}
+	t := &wire.Token{Controllers: []string{"controller.test:7443"}, Pin: c.Pin(), ID: rand.Text()}
 	copy(t.Secret[:], rand.Text()+rand.Text())
 	op := peers.CreateToken{ID: t.ID, Hash: t.Hash(), Site: "shop", Expires: time.Now().Add(time.Hour), Uses: 1}
 	for _, f := range edit {

@@ -66,7 +66,7 @@ func (c *Controller) check(w http.ResponseWriter, r *http.Request) {
 func (c *Controller) token(id string, secret []byte, name string) (*peers.Token, *wire.Fault) {
 	t := c.inv.Tokens[id]
 	if t == nil || !wire.MatchSecret(secret, t.Hash) {
-		return nil, wire.NewFault(http.StatusForbidden, "token-unknown", "there is no such token", "")
+		return nil, wire.NewFault(http.StatusForbidden, "token-unknown", "there is no such token", "ask an admin")
 	}
 	var ps peers.Problems
 	if errors.As(t.Valid(name, time.Now()), &ps) {
