@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -196,6 +197,9 @@ func gone(err error) error {
 	return explain(err)
 }
 
+// errnoInUse is EADDRINUSE as tunnel processes say it, and wgctrl passes it on.
+const errnoInUse = "errno=-98"
+
 // explain adds what an error number of the kernel means here.
 func explain(err error) error {
 	switch {
@@ -203,7 +207,7 @@ func explain(err error) error {
 		return nil
 	case errors.Is(err, unix.EPERM):
 		return errNoLeave
-	case errors.Is(err, unix.EADDRINUSE):
+	case errors.Is(err, unix.EADDRINUSE), strings.HasSuffix(err.Error(), errnoInUse):
 		return errors.New("its UDP port is taken by another program; see: ss -lunp, or choose another with --port")
 	default:
 		return err

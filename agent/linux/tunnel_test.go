@@ -275,7 +275,7 @@ func TestTunnelSilent(t *testing.T) {
 	s.up(t, "wrn0", 51820)
 	s.up(t, "wrn1", 51821)
 	pid := listenerOf(t, "wrn0")
-	sendSignal(t, pid, syscall.SIGSTOP)
+	stop(t, pid)
 	start := time.Now()
 	for range 5 {
 		state := s.observe(t)
@@ -299,9 +299,19 @@ func TestTunnelSilent(t *testing.T) {
 		t.Errorf("the other link: %+v", l)
 	}
 	nettest.Eventually(t, "it is back", func() bool { return s.link(t, "wrn0").Backend == Userspace })
-	sendSignal(t, pid, syscall.SIGSTOP)
+	stop(t, pid)
 	s.apply(t, peers.DelLink{Name: "wrn0"})
 	sendSignal(t, pid, syscall.SIGCONT)
+}
+
+// stop stops a process and waits until it has stopped.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	sendSignal(t, pid, syscall.SIGSTOP)
+	nettest.Eventually(t, "the process has stopped", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		return err == nil && strings.Contains(string(text), "\nState:\tT")
+	})
 }
 
 // TestTunnelFails wants to know why a tunnel cannot be.

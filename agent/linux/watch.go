@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -124,26 +125,35 @@ func coalesce(ctx context.Context, raw <-chan struct{}, out chan<- struct{}) {
 	}
 }
 
-// concerns says whether an event can bear on what we have or may have.
+// concerns says whether an event can bear on what we have or may have. What is too short to be understood
+// does, to be safe.
 func concerns(m *syscall.NetlinkMessage) bool {
 	switch m.Header.Type {
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		return true
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		if len(m.Data) < unix.SizeofIfInfomsg {
-			return true
-		}
-		// The links of others matter as far as their routes come and go with them.
-		about := nl.DeserializeIfInfomsg(m.Data)
-		name := nl.BytesToString(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME))
-		return m.Header.Type == unix.RTM_DELLINK || strings.HasPrefix(name, "wrn") ||
-			about.Change&(unix.IFF_UP|unix.IFF_RUNNING) != 0
+		return len(m.Data) < unix.SizeofIfInfomsg || concernsLink(m)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		return len(m.Data) < unix.SizeofIfAddrmsg || !local(m.Data[unix.SizeofIfAddrmsg:], unix.IFA_ADDRESS)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		if len(m.Data) < unix.SizeofRtMsg {
 			return true
 		}
 		about := nl.DeserializeRtMsg(m.Data)
-		return about.Table == unix.RT_TABLE_MAIN && about.Flags&unix.RTM_F_CLONED == 0 && about.Dst_len > 0
+		return about.Table == unix.RT_TABLE_MAIN && about.Flags&unix.RTM_F_CLONED == 0 && about.Dst_len > 0 &&
+			!local(m.Data[unix.SizeofRtMsg:], unix.RTA_DST)
 	}
 	return false
+}
+
+// concernsLink looks at a link. Those of others matter as far as their routes come and go with them.
+func concernsLink(m *syscall.NetlinkMessage) bool {
+	about := nl.DeserializeIfInfomsg(m.Data)
+	name := nl.BytesToString(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME))
+	return m.Header.Type == unix.RTM_DELLINK || strings.HasPrefix(name, "wrn") ||
+		about.Change&(unix.IFF_UP|unix.IFF_RUNNING) != 0
+}
+
+// local says whether an attribute is an address that is only good on its link, as every link has some.
+func local(row []byte, kind uint16) bool {
+	addr, ok := netip.AddrFromSlice(attribute(row, kind))
+	return ok && (addr.IsLinkLocalUnicast() || addr.IsMulticast())
 }
