@@ -182,6 +182,8 @@ func (a *agent) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body, up := io.Pipe()
+	// A write waits for the transport to read, which a dead connection never does.
+	defer context.AfterFunc(ctx, func() { _ = body.CloseWithError(ctx.Err()) })()
 	defer up.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://warren"+wire.PathStream, body)
 	if err != nil {
