@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 
 // partingTime is how long an agent has to take its goodbye before it is cut off without.
 const partingTime = time.Second
+
+// maxFrame is how much is written at once.
+const maxFrame = 4 << 10
 
 // A session is one stream of one agent.
 type session struct {
@@ -61,11 +65,18 @@ func (s *session) probe(ctx context.Context, patience time.Duration) bool {
 	return false
 }
 
-// Write writes to the agent, under the eye of the watchdog.
-func (s *session) Write(p []byte) (int, error) {
-	s.writing.Store(time.Now().UnixNano())
+// Write writes to the agent, under the eye of the watchdog. It writes pieces, because HTTP/2 makes a
+// frame of each, and every connection keeps a buffer of the size of its largest frame for ever.
+func (s *session) Write(p []byte) (written int, err error) {
 	defer s.writing.Store(0)
-	return s.pipe.Write(p)
+	for piece := range slices.Chunk(p, maxFrame) {
+		s.writing.Store(time.Now().UnixNano())
+		n, err := s.pipe.Write(piece)
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 func (s *session) flush() error {

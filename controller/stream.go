@@ -252,8 +252,7 @@ type writer struct {
 	s       *session
 	told    peers.Revision // 0: nothing, it needs a snapshot
 	extra   []byte         // for the first message
-	line    []byte
-	pending bool // the agent knows that it has to wait
+	pending bool           // the agent knows that it has to wait
 }
 
 // catchUp tells the agent all that it has not been told.
@@ -281,29 +280,18 @@ func (w *writer) revisions() error {
 	if w.told == 0 {
 		return w.snapshot()
 	}
-	line, now, ok, err := w.c.feed.Since(w.line[:0], w.s.id, w.told, w.extra)
+	step, ok, err := w.c.feed.Since(w.s, w.s.id, w.told, w.extra)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return w.snapshot()
 	}
-	if len(line) == 0 && w.extra != nil {
-		if line, now, err = w.c.feed.Current(w.extra); err != nil {
-			return err
-		}
-	}
-	w.told = now
-	if len(line) == 0 {
+	w.told = step.To
+	if !step.Wrote {
 		return nil
 	}
 	w.extra = nil
-	if w.line = line; cap(line) > 4<<10 { // a thousand streams would keep a thousand of these
-		w.line = nil
-	}
-	if _, err := w.s.Write(line); err != nil {
-		return err
-	}
 	return w.s.flush()
 }
 

@@ -28,7 +28,7 @@ import (
 
 // gcPercent keeps the heap near to what is live: the controller's is mostly buffers of idle streams, which
 // cost little to collect and a lot to keep twice.
-const gcPercent = 50
+const gcPercent = 30
 
 // options are the flags of run.
 type options struct {

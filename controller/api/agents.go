@@ -5,11 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/warren-mesh/warren/peers/wire"
 )
@@ -20,15 +20,37 @@ func (s *Server) agentRoutes() {
 		func(ctx context.Context, _ *nothing) (*nothing, error) {
 			return &nothing{}, agents.Leave(ctx, callerOf(ctx))
 		})
-	add(s, operation{"stream", http.MethodPost, wire.PathStream, "Hold the stream of an agent", forStrangers, 0},
-		func(context.Context, *nothing) (*huma.StreamResponse, error) {
-			return &huma.StreamResponse{Body: s.stream}, nil
-		})
+	s.mux.HandleFunc(http.MethodPost+" "+wire.PathStream, s.stream)
+	s.describeStream()
+}
+
+// describeStream writes down what huma cannot know: both bodies of a stream are endless. It does not run
+// through huma, which is made for requests that end, and would cost each of a thousand streams some KiB
+// of stack.
+func (s *Server) describeStream() {
+	doc := s.huma.OpenAPI()
+	lines := func(t reflect.Type) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{wire.MediaStream: {Schema: doc.Components.Schemas.Schema(t, true, t.Name())}}
+	}
+	doc.AddOperation(&huma.Operation{
+		OperationID: "stream", Method: http.MethodPost, Path: wire.PathStream, Summary: "Hold the stream of an agent",
+		Description: "For " + string(forStrangers) + ", over HTTP/2 only. Both bodies are endless, with one JSON value " +
+			"on each line; the first one of the agent is a hello.",
+		RequestBody: &huma.RequestBody{Required: true, Content: lines(reflect.TypeFor[wire.Up]())},
+		Responses: map[string]*huma.Response{
+			"200":     {Description: "Messages", Content: lines(reflect.TypeFor[wire.Down]())},
+			"default": faultResponse(doc),
+		},
+	})
 }
 
 // stream serves an agent on its own request, in both directions at once.
-func (s *Server) stream(ctx huma.Context) {
-	r, w := humago.Unwrap(ctx)
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	caller := callerOf(r.Context())
+	if err := forStrangers.check(caller); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
 	if r.ProtoMajor < 2 {
 		s.refuse(w, r, faultf(http.StatusHTTPVersionNotSupported, "http2-needed", "upgrade warren-agent on this host",
 			"a stream needs HTTP/2, not %s", r.Proto))
@@ -37,7 +59,7 @@ func (s *Server) stream(ctx huma.Context) {
 	w.Header().Set("Content-Type", wire.MediaStream)
 	p := &pipe{body: r.Body, w: w, control: http.NewResponseController(w)}
 	defer p.done()
-	err := s.backend.Agents.Stream(r.Context(), callerOf(r.Context()), p)
+	err := s.backend.Agents.Stream(r.Context(), caller, p)
 	if err == nil || p.begun || r.Context().Err() != nil {
 		return // the agent has been told, or is gone
 	}

@@ -32,18 +32,9 @@ func faultResponse(doc *huma.OpenAPI) *huma.Response {
 	}
 }
 
-// describe adds what huma cannot know: the two directions of the stream. It takes out the type of errors
-// that huma would have used.
-func (s *Server) describe() {
-	doc := s.huma.OpenAPI()
-	schemas := doc.Components.Schemas
-	lines := func(t reflect.Type) map[string]*huma.MediaType {
-		return map[string]*huma.MediaType{wire.MediaStream: {Schema: schemas.Schema(t, true, t.Name())}}
-	}
-	op := doc.Paths[wire.PathStream].Post
-	op.Description += " Both bodies are endless: one JSON value on each line, the first one of the agent is a hello."
-	op.RequestBody = &huma.RequestBody{Required: true, Content: lines(reflect.TypeFor[wire.Up]())}
-	op.Responses["200"] = &huma.Response{Description: "Messages", Content: lines(reflect.TypeFor[wire.Down]())}
-	delete(schemas.Map(), "ErrorModel")
-	delete(schemas.Map(), "ErrorDetail")
+// dropUnused takes out the types of errors that huma would have used.
+func (s *Server) dropUnused() {
+	schemas := s.huma.OpenAPI().Components.Schemas.Map()
+	delete(schemas, "ErrorModel")
+	delete(schemas, "ErrorDetail")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/warren-mesh/warren/peers"
 )
@@ -22,6 +23,7 @@ type mark struct {
 // concurrent use; Publish and SetSecrets must come from one goroutine at a time.
 type Feed struct {
 	pulse pulse
+	lines lines
 
 	mu      sync.Mutex
 	view    *view
@@ -36,7 +38,7 @@ type Feed struct {
 // revision of the inventory: hosts that are no further behind need no snapshot. At most size revisions
 // are remembered.
 func New(inv *peers.Inventory, secrets Secrets, recent []peers.Entry, size int) (*Feed, error) {
-	v, err := newView(inv, secrets)
+	v, err := newView(inv, newDerivers(secrets))
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +90,7 @@ func (f *Feed) Publish(inv *peers.Inventory, e peers.Entry) error {
 	f.remember(mark{head: e.Hash, hosts: changed, own: slices.Concat(own, changed), owns: owns})
 	f.mu.Unlock()
 	if len(changed)+len(own) > 0 || owns {
-		f.pulse.beat()
+		f.pulse.beat(time.Now())
 	}
 	return nil
 }
@@ -99,7 +101,7 @@ func (f *Feed) SetSecrets(s Secrets) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	next := *f.view
-	next.secrets = s
+	next.derivers = newDerivers(s)
 	f.view = &next
 	f.batches = nil
 }

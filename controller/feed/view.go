@@ -14,6 +14,16 @@ import (
 // Secrets are those of the generations in use.
 type Secrets map[peers.Generation]key.Secret
 
+type derivers map[peers.Generation]*deriver
+
+func newDerivers(secrets Secrets) derivers {
+	d := derivers{}
+	for g, s := range secrets {
+		d[g] = newDeriver(s)
+	}
+	return d
+}
+
 // A record is one host as all others see it, and the same as JSON.
 type record struct {
 	peer peers.Peer
@@ -22,9 +32,9 @@ type record struct {
 
 // A view is the mesh at one revision as readers need it. It is immutable.
 type view struct {
-	inv     *peers.Inventory
-	secrets Secrets
-	records []*record // by id, ascending
+	inv      *peers.Inventory
+	derivers derivers
+	records  []*record // by id, ascending
 }
 
 func newRecord(p peers.Peer) (*record, error) {
@@ -35,8 +45,8 @@ func newRecord(p peers.Peer) (*record, error) {
 	return &record{peer: p, json: raw}, nil
 }
 
-func newView(inv *peers.Inventory, secrets Secrets) (*view, error) {
-	v := &view{inv: inv, secrets: secrets}
+func newView(inv *peers.Inventory, d derivers) (*view, error) {
+	v := &view{inv: inv, derivers: d}
 	all, err := everybody(inv)
 	if err != nil {
 		return nil, err
@@ -84,7 +94,7 @@ func (v *view) next(inv *peers.Inventory, e peers.Entry) (*view, []peers.HostID,
 	if all || v.movesPrefixes(ids) {
 		return v.nextWhole(inv)
 	}
-	n := &view{inv: inv, secrets: v.secrets, records: slices.Clone(v.records)}
+	n := &view{inv: inv, derivers: v.derivers, records: slices.Clone(v.records)}
 	var changed []peers.HostID
 	for _, id := range ids {
 		differs, err := n.refresh(id)
@@ -115,7 +125,7 @@ func (v *view) movesPrefixes(ids []peers.HostID) bool {
 }
 
 func (v *view) nextWhole(inv *peers.Inventory) (*view, []peers.HostID, error) {
-	n, err := newView(inv, v.secrets)
+	n, err := newView(inv, v.derivers)
 	if err != nil {
 		return nil, nil, err
 	}
