@@ -51,12 +51,12 @@ func plan(t *testing.T, revision peers.Revision) peers.Plan {
 		Self:       peers.Self{ID: "shopid", Name: "shop", Address: netip.MustParseAddr("10.90.0.1")},
 		Interfaces: []peers.Interface{{Generation: 1, Name: "wrn1", Port: 51821, MTU: 1420}},
 		Peers: []peers.Peer{{
-			ID: "warehouseid", Name: "warehouse", Identity: id.Identity(),
+			ID: peers.HostID(id.Identity().Fingerprint()), Name: "warehouse", Identity: id.Identity(),
 			Prefixes: []netip.Prefix{netip.MustParsePrefix("10.90.0.2/32")},
 		}},
 		PSKs: peers.PSKs{},
 	}
-	p.PSKs.Put(1, "warehouseid", psk)
+	p.PSKs.Put(1, p.Peers[0].ID, psk)
 	return p
 }
 
@@ -77,7 +77,7 @@ func TestPlanComesBackWhole(t *testing.T) {
 	if err != nil || kept.Fallback != nil || kept.Head != (peers.Hash{1, 2}) {
 		t.Fatalf("kept %v, fallback %v, head %v", err, kept.Fallback, kept.Head)
 	}
-	if got, want := kept.Plan.PSKs[1]["warehouseid"], want.PSKs[1]["warehouseid"]; !got.Equal(want) {
+	if got, want := kept.Plan.PSKs[1][want.Peers[0].ID], want.PSKs[1][want.Peers[0].ID]; !got.Equal(want) {
 		t.Error("the pre-shared key is another one")
 	}
 	kept.Plan.PSKs, want.PSKs = nil, nil

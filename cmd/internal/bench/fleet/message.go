@@ -10,11 +10,15 @@ import (
 	"time"
 
 	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
 // firstBackOff is the longest wait before the first try to connect again, as the real agent has it.
 const firstBackOff = 250 * time.Millisecond
+
+// identitySize is the length of an identity's text behind its prefix.
+const identitySize = 43
 
 func jitter(d time.Duration) time.Duration { return rand.N(d) + time.Millisecond }
 
@@ -86,17 +90,19 @@ func number(line []byte, name string) string {
 	return string(rest[:bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })])
 }
 
-// records gives the ids of the peers that a message brings and takes away. Every record begins with its
-// id; the list of peers is the last field of a message.
+// records gives the ids of the peers that a message brings and takes away. The id follows from the
+// identity, of which there is one in each record; the list of peers is the last field of a message.
 func records(line []byte) (ids, removed []string) {
 	if _, list, ok := bytes.Cut(line, []byte(`"peers":[`)); ok {
 		for {
-			_, rest, ok := bytes.Cut(list, []byte(`{"id":"`))
-			if !ok || len(rest) < 16 {
+			_, rest, ok := bytes.Cut(list, []byte(`"wid1`))
+			if !ok || len(rest) < identitySize {
 				break
 			}
-			ids = append(ids, string(rest[:16]))
-			list = rest[16:]
+			if identity, err := key.ParseIdentity("wid1" + string(rest[:identitySize])); err == nil {
+				ids = append(ids, identity.Fingerprint())
+			}
+			list = rest[identitySize:]
 		}
 	}
 	if _, list, ok := bytes.Cut(line, []byte(`"remove":`)); ok {

@@ -1,0 +1,69 @@
+package peers
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// MarshalJSON writes the record as a list, in this order: name, site, identity, joined, prefixes, keys
+// (each a list of generation, public key, signature in base64), endpoints (each a list of kind and
+// address). A mesh of a thousand hosts sends a million records when all of them join, and names of
+// fields would be a third of each. The id is left out because it follows from the identity.
+func (p Peer) MarshalJSON() ([]byte, error) {
+	keys := make([][3]any, len(p.Keys))
+	for i, k := range p.Keys {
+		keys[i] = [3]any{k.Generation, k.Public, k.Signature}
+	}
+	endpoints := make([][2]any, len(p.Endpoints))
+	for i, e := range p.Endpoints {
+		endpoints[i] = [2]any{e.Kind, e.Address}
+	}
+	return json.Marshal([]any{p.Name, p.Site, p.Identity, p.Joined, p.Prefixes, keys, endpoints})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. Elements that a newer version has added behind the known
+// ones are ignored.
+func (p *Peer) UnmarshalJSON(raw []byte) error {
+	var (
+		list      []json.RawMessage
+		keys      [][]json.RawMessage
+		endpoints [][]json.RawMessage
+		out       Peer
+	)
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return fmt.Errorf("record of a peer: %v", err)
+	}
+	if err := elements(list, &out.Name, &out.Site, &out.Identity, &out.Joined, &out.Prefixes, &keys, &endpoints); err != nil {
+		return fmt.Errorf("record of a peer: %v", err)
+	}
+	out.ID = HostID(out.Identity.Fingerprint())
+	for i, k := range keys {
+		var hk HostKey
+		if err := elements(k, &hk.Generation, &hk.Public, &hk.Signature); err != nil {
+			return fmt.Errorf("record of peer %s: key %d: %v", out.Name, i, err)
+		}
+		out.Keys = append(out.Keys, hk)
+	}
+	for i, e := range endpoints {
+		var ep Endpoint
+		if err := elements(e, &ep.Kind, &ep.Address); err != nil {
+			return fmt.Errorf("record of peer %s: endpoint %d: %v", out.Name, i, err)
+		}
+		out.Endpoints = append(out.Endpoints, ep)
+	}
+	*p = out
+	return nil
+}
+
+// elements decodes the elements of a list one by one.
+func elements(list []json.RawMessage, into ...any) error {
+	if len(list) < len(into) {
+		return fmt.Errorf("%d elements, want %d", len(list), len(into))
+	}
+	for i, v := range into {
+		if err := json.Unmarshal(list[i], v); err != nil {
+			return fmt.Errorf("element %d: %v", i, err)
+		}
+	}
+	return nil
+}
