@@ -14,8 +14,10 @@ import (
 	"github.com/warren-mesh/warren/cmd/internal/lab"
 )
 
-// timeout is for a machine that is busy with other things; ten seconds are usual.
-const timeout = 3 * time.Minute
+// timeout is for a machine that is busy with other things: a few seconds are usual, and half a millisecond each order.
+func timeout(orders int) time.Duration {
+	return 2*time.Minute + time.Duration(orders)*20*time.Millisecond
+}
 
 // Command is the demo as a command of warren-lab.
 func Command() *cobra.Command {
@@ -64,7 +66,7 @@ func show(cmd *cobra.Command, o Options, format cli.Format) error {
 	o.Progress = func(message string) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%6.2f s  %s\n", time.Since(began).Seconds(), cli.Clean(message))
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+	ctx, cancel := context.WithTimeout(cmd.Context(), timeout(o.Orders))
 	defer cancel()
 	report, err := Run(ctx, o)
 	if err != nil {

@@ -71,7 +71,10 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	}
 	d := &demo{options: o, lab: l, status: make(map[string]wire.Status), marker: rand.Text()}
 	err = d.run(ctx)
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		err = ctx.Err() // whatever else failed, failed because of it
+	case err != nil:
 		l.WriteLogs(o.Logs)
 	}
 	err = errors.Join(err, l.Close())
@@ -108,7 +111,7 @@ func (d *demo) work(ctx context.Context) (err error) {
 	if err := d.trade(ctx); err != nil {
 		return err
 	}
-	return d.look(ctx) // again, for what the tunnels have carried
+	return d.look(ctx) // again: the tunnels still have to be up
 }
 
 // watch taps every link that the router has, which are all links of the internet.
@@ -134,9 +137,9 @@ func (d *demo) watch() (*tap.Tap, error) {
 	return tap.Open(o)
 }
 
-// content are the texts that give an order away.
+// content are the texts that give an order away, those first that say most to a reader.
 func (d *demo) content() []string {
-	return append([]string{d.marker, "POST /orders", "POST /invoices"}, orders.Customers()...)
+	return append(orders.Customers(), "POST /orders", "POST /invoices", d.marker)
 }
 
 // closeTap turns packets that were missed into a finding: what was seen is worth showing all the same.

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,7 +26,8 @@ func TestMain(m *testing.M) {
 		root := orders.Command()
 		cli.Prepare(root)
 		p := &cli.Process{Args: os.Args[2:], Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Getenv, Now: time.Now}
-		os.Exit(cli.Execute(context.Background(), p, root))
+		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		os.Exit(cli.Execute(ctx, p, root))
 	}
 	labtest.Main(m)
 }

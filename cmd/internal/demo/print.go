@@ -40,17 +40,15 @@ func (r Report) printMesh(p *cli.Page) {
 	var rows [][]any
 	for _, host := range r.Mesh {
 		var ends []string
-		var carried uint64
 		for _, peer := range host.Peers {
 			ends = append(ends, peer.Host+" "+peer.State)
-			carried += peer.TxBytes
 		}
 		rows = append(rows, []any{
-			host.Host, host.Address, tone(host.State, host.State == wire.StateOK), host.Backend, strings.Join(ends, ", "),
-			cli.Size(carried),
+			host.Host, host.Address, tone(host.State, host.State == wire.StateOK), host.Backend, host.Generation,
+			strings.Join(ends, ", "),
 		})
 	}
-	p.Grid([]string{"HOST", "ADDRESS", "STATE", "WIREGUARD", "TUNNELS", "SENT IN THEM"}, rows)
+	p.Grid([]string{"HOST", "ADDRESS", "STATE", "WIREGUARD", "GENERATION", "TUNNELS"}, rows)
 }
 
 func tone(text string, ok bool) cli.Cell {

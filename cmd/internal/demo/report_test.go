@@ -15,10 +15,11 @@ import (
 func good() Report {
 	up := func(host string, peers ...string) wire.Status {
 		s := wire.Status{
-			Host: host, State: wire.StateOK, Backend: "userspace", Address: netip.MustParseAddr("10.90.0.1"),
+			Host: host, State: wire.StateOK, Backend: "userspace", Generation: 1,
+			Address: netip.MustParseAddr("10.90.0.1"),
 		}
 		for _, peer := range peers {
-			s.Peers = append(s.Peers, wire.PeerStatus{Host: peer, State: wire.PeerUp, TxBytes: 5120})
+			s.Peers = append(s.Peers, wire.PeerStatus{Host: peer, State: wire.PeerUp})
 		}
 		return s
 	}
@@ -98,10 +99,10 @@ func TestPrint(t *testing.T) {
 	r.judge()
 	const want = `
 The mesh  from nothing to a tunnel between every two hosts in 1.5 s
-HOST        ADDRESS    STATE  WIREGUARD  TUNNELS                      SENT IN THEM
-shop        10.90.0.1  ok     userspace  warehouse up, accounting up  10 kB
-warehouse   10.90.0.1  ok     userspace  shop up, accounting up       10 kB
-accounting  10.90.0.1  ok     userspace  shop up, warehouse up        10 kB
+HOST        ADDRESS    STATE  WIREGUARD  GENERATION  TUNNELS
+shop        10.90.0.1  ok     userspace  1           warehouse up, accounting up
+warehouse   10.90.0.1  ok     userspace  1           shop up, accounting up
+accounting  10.90.0.1  ok     userspace  1           shop up, warehouse up
 
 The orders  shop → ERP in the warehouse → accounting, and the receipt all the way back
 10 of 10 acknowledged, 200 each second; order to receipt: p50 4 ms, p99 20 ms
