@@ -59,6 +59,7 @@ func openKernel(t testing.TB) *Kernel {
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	})
 	if err != nil {
+		nettest.NeedTUN(t)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -316,6 +316,7 @@ func stop(t *testing.T, pid int) {
 
 // TestTunnelFails wants to know why a tunnel cannot be.
 func TestTunnelFails(t *testing.T) {
+	nettest.NeedTUN(t)
 	nettest.Alone(t)
 	self, err := os.Executable()
 	if err != nil {

@@ -84,7 +84,9 @@ func serve(ctx context.Context, name string, dev *device.Device, socket *socket)
 		select {
 		case <-dev.Wait():
 		case <-ctx.Done():
+			dev.Close()
 		}
+		// Last: whoever waits for the path finds the port free as well.
 		return socket.Close()
 	})
 	group.Go(func() error {

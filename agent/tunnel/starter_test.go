@@ -18,6 +18,7 @@ import (
 
 // TestStart starts a tunnel that can be used at once, once.
 func TestStart(t *testing.T) {
+	nettest.NeedTUN(t)
 	nettest.Alone(t)
 	s := starter(t)
 	if err := s.Start(t.Context(), "wrn0", 1380); err != nil {
@@ -63,6 +64,7 @@ func TestStart(t *testing.T) {
 
 // TestStartSpares meets a TUN device of somebody else, which the kernel would hand out.
 func TestStartSpares(t *testing.T) {
+	nettest.NeedTUN(t)
 	nettest.Alone(t)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = "wrn0"
@@ -131,6 +133,7 @@ func TestEnvironment(t *testing.T) {
 
 // TestPortTaken brings an interface up while its port is taken, and wants it to work once it is free.
 func TestPortTaken(t *testing.T) {
+	nettest.NeedTUN(t)
 	nettest.Alone(t)
 	if err := starter(t).Start(t.Context(), "wrn0", 1420); err != nil {
 		t.Fatal(err)

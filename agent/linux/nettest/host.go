@@ -1,6 +1,7 @@
 package nettest
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,6 +25,17 @@ func Alone(t testing.TB) {
 		t.Fatalf("make a network namespace: %v", err)
 	}
 	setUp(t, "lo")
+}
+
+// NeedTUN skips a test where the user may not have TUN devices. Where there are none at all, it goes on, to
+// fail: then the machine lacks what the product needs.
+func NeedTUN(t testing.TB) {
+	t.Helper()
+	file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if errors.Is(err, os.ErrPermission) {
+		t.Skipf("%v; as root: chmod 666 /dev/net/tun", err)
+	}
+	file.Close() // harmless where it is not open
 }
 
 // A Host is a network that a test can enter and leave.
