@@ -90,8 +90,8 @@ func (e *enrolment) say(step, format string, args ...any) {
 
 // join does everything up to the membership.
 func (e *enrolment) join(ctx context.Context) error {
-	now, err := e.agent.mayEnroll(ctx)
-	if err != nil {
+	now, done, err := e.agent.mayEnroll(ctx, e.token.ID)
+	if err != nil || done {
 		return err
 	}
 	if err := e.identify(); err != nil {
@@ -251,6 +251,7 @@ func (e *enrolment) keep(ctx context.Context, enrolled wire.Enrolled) error {
 	m := store.Membership{
 		Mesh: e.record.Mesh, ID: enrolled.ID, Name: enrolled.Name, Site: enrolled.Site, Address: enrolled.Address,
 		Address6: enrolled.Address6, Pin: e.token.Pin, Controllers: controllers,
+		Token: e.token.ID,
 	}
 	c := &e.agent.cfg
 	if err := c.Store.PutMembership(m); err != nil {

@@ -22,6 +22,7 @@ type livelyKernel struct {
 	fail   error               // of Observe
 	last   map[key.Public]time.Time
 	steps  []string
+	looks  int
 }
 
 func newLivelyKernel() *livelyKernel {
@@ -34,6 +35,7 @@ func newLivelyKernel() *livelyKernel {
 func (k *livelyKernel) Observe(ctx context.Context) (peers.State, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.looks++
 	if k.fail != nil {
 		return peers.State{}, k.fail
 	}

@@ -58,10 +58,11 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	l.trouble.set(fromPlan, problems...)
 	now := time.Now()
 	n := &planned{want: checked, received: p, head: head, fresh: fresh, since: now}
+	known := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0
 	l.compare(l.plan, n)
 	l.plan = n
 	l.makeKeys()
-	if fresh {
+	if fresh && !known {
 		l.saver.offer(p, head)
 	}
 	l.health.hopeful = now

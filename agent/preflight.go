@@ -14,18 +14,24 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
-// mayEnroll reports whether this host can enrol at all, and what its kernel has.
-func (a *Agent) mayEnroll(ctx context.Context) (peers.State, error) {
-	var state peers.State
+// mayEnroll reports whether this host can enrol at all, and what its kernel has. It is done where the host
+// has come with the very token: whoever asks again has not heard the answer.
+func (a *Agent) mayEnroll(ctx context.Context, token string) (now peers.State, done bool, err error) {
 	var fault *wire.Fault
-	err := a.do(ctx, func(ctx context.Context, l *loop) { state, fault = l.mayEnroll(ctx) })
+	err = a.do(ctx, func(ctx context.Context, l *loop) {
+		done = l.me.member != nil && l.me.member.Token == token
+		if !done {
+			now, fault = l.mayEnroll(ctx)
+		}
+	})
 	switch {
 	case err != nil:
-		return state, wire.NewFault(http.StatusServiceUnavailable, "agent-stopping", err.Error(), "systemctl status warren-agent")
+		return now, false, wire.NewFault(http.StatusServiceUnavailable, "agent-stopping", err.Error(),
+			"systemctl status warren-agent")
 	case fault != nil:
-		return state, fault
+		return now, false, fault
 	}
-	return state, nil
+	return now, done, nil
 }
 
 func (l *loop) mayEnroll(ctx context.Context) (peers.State, *wire.Fault) {

@@ -34,6 +34,8 @@ type rig struct {
 	edit   func(*agent.Config)
 	port   uint16
 
+	addresses func() []netip.Addr
+
 	agent *agent.Agent
 	stop  func()
 }
@@ -43,6 +45,7 @@ func newRig(t *testing.T) *rig {
 	r := &rig{
 		t: t, c: controltest.Start(t), kernel: newLivelyKernel(), dir: t.TempDir(), log: &lockedBuffer{},
 		probes: &silentProber{}, edit: func(*agent.Config) {}, port: freePort(t),
+		addresses: func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("192.0.2.10")} },
 	}
 	return r
 }
@@ -58,7 +61,7 @@ func (r *rig) start() {
 		Kernel: r.kernel, Store: files, Prober: r.probes, Doctor: noDoctor{}, Hostname: "Shop1.example.com",
 		Log:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Dial: r.c.Dial, Version: "1.2.3", Port: r.port,
-		Addresses: func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil },
+		Addresses: func() ([]netip.Addr, error) { return r.addresses(), nil },
 	}
 	r.edit(&c)
 	r.agent = agent.New(c)

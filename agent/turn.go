@@ -33,30 +33,48 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	want := l.feasible()
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.health.note(l.seen.state, &want, now)
-	steps := l.safe(peers.Diff(l.seen.state, want))
-	if !l.plan.fresh {
-		steps = peers.Building(steps)
-	}
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
-	steps = append(steps, roaming...)
-	if len(steps) == 0 {
-		l.health.attempts = attempts
-		l.done(nil)
-		return
-	}
-	if why != byPlan && now.Before(l.pace.notBefore) {
-		return
-	}
+	all := append(l.safe(peers.Diff(l.seen.state, want)), roaming...)
 	l.health.attempts = attempts
+	steps := all
+	if why != byPlan {
+		steps = l.pace.allowed(all, now)
+	}
+	if l.take(ctx, steps, &want, why) && len(steps) == len(all) {
+		l.done()
+	}
+}
+
+// take takes steps, looks at what has become of them, and reports whether all went well.
+func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan, why reason) bool {
+	if len(steps) == 0 {
+		return true
+	}
 	l.tell(steps, why)
 	err := l.Kernel.Apply(ctx, steps)
-	if ctx.Err() != nil {
-		return // the agent stops in the middle; the next one goes on
+	if !l.observe(ctx) {
+		return false // or the agent stops in the middle, and the next one goes on
 	}
-	if l.observe(ctx) {
-		l.health.note(l.seen.state, &want, time.Now())
+	now := time.Now()
+	l.health.note(l.seen.state, want, now)
+	if err == nil {
+		return true
 	}
-	l.done(err)
+	if isNew := l.pace.failed(now, l.safe(peers.Diff(l.seen.state, *want))); isNew {
+		for _, e := range split(err) {
+			l.Log.Error("the kernel refused a step", "error", e)
+		}
+	}
+	l.trouble.set(fromApply, applyProblems(err)...)
+	return false
+}
+
+// done notes that the host is as planned.
+func (l *loop) done() {
+	l.plan.applied = true
+	l.pace = pace{}
+	l.trouble.set(fromApply)
+	l.wipeKeys(l.seen.state)
 }
 
 // observe looks at the kernel.
@@ -99,41 +117,39 @@ func (l *loop) safe(steps []peers.Step) []peers.Step {
 	})
 }
 
-// done takes over how a turn ended.
-func (l *loop) done(err error) {
-	if err == nil {
-		l.plan.applied = true
-		l.pace = pace{}
-		l.trouble.set(fromApply)
-		l.wipeKeys(l.seen.state)
-		return
-	}
-	if isNew := l.pace.failed(time.Now()); isNew {
-		for _, e := range split(err) {
-			l.Log.Error("the kernel refused a step", "error", e)
-		}
-	}
-	l.trouble.set(fromApply, applyProblems(err)...)
-}
-
 // Pauses after steps that the kernel refused.
 const (
 	paceFirst = time.Second
 	paceMost  = 30 * time.Second
 )
 
-// A pace keeps an agent from doing over and over what the kernel refuses.
+// A pace keeps an agent from doing over and over what the kernel refuses, without holding up the rest.
 type pace struct {
+	refused   map[string]bool // steps, as they print themselves
 	notBefore time.Time
 	pause     time.Duration
 }
 
-// failed notes a failure and reports whether it is the first in a row.
-func (p *pace) failed(now time.Time) bool {
-	first := p.pause == 0
+// failed notes what is left to do after a failure, and reports whether that is new.
+func (p *pace) failed(now time.Time, left []peers.Step) bool {
+	refused := make(map[string]bool, len(left))
+	isNew := false
+	for _, s := range left {
+		refused[s.String()] = true
+		isNew = isNew || !p.refused[s.String()]
+	}
+	p.refused = refused
 	p.pause = min(max(2*p.pause, paceFirst), paceMost)
 	p.notBefore = now.Add(p.pause)
-	return first
+	return isNew
+}
+
+// allowed are the steps that may be tried now.
+func (p *pace) allowed(steps []peers.Step, now time.Time) []peers.Step {
+	if !now.Before(p.notBefore) {
+		return steps
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s peers.Step) bool { return p.refused[s.String()] })
 }
 
 // tell says in the log what will be done: each step for who debugs, and in one line what others undid.

@@ -44,7 +44,8 @@ func (s *Store) write(name, kind string, content []byte, keep string) error {
 		err = os.Rename(s.path(temp), s.path(name))
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), errors.Join(err, s.wipe(temp)))
+		_ = s.wipe(temp) // or the next Open does
+		return fmt.Errorf("write %s: %w", s.path(name), err)
 	}
 	return s.sync()
 }

@@ -159,13 +159,15 @@ type sender struct {
 }
 
 func (s *sender) run(r *http.Request, hello *wire.Hello) {
-	for first := true; ; first = false {
+	var told *peers.Inventory
+	for {
 		s.c.mu.Lock()
 		inv, next := s.c.inv, s.c.next
 		s.c.mu.Unlock()
-		if !s.tell(inv, first, hello) {
+		if inv != told && !s.tell(inv, told == nil, hello) {
 			return
 		}
+		told = inv
 		select {
 		case <-r.Context().Done():
 			return
