@@ -249,8 +249,8 @@ func (e *enrolment) keep(ctx context.Context, enrolled wire.Enrolled) error {
 		controllers = e.token.Controllers
 	}
 	m := store.Membership{
-		Mesh: e.record.Mesh, ID: enrolled.ID, Name: enrolled.Name, Site: enrolled.Site, Address: enrolled.Address,
-		Address6: enrolled.Address6, Pin: e.token.Pin, Controllers: controllers,
+		Mesh: e.record.Mesh, MeshName: e.record.MeshName, ID: enrolled.ID, Name: enrolled.Name, Site: enrolled.Site,
+		Address: enrolled.Address, Address6: enrolled.Address6, Pin: e.token.Pin, Controllers: controllers,
 		Token: e.token.ID,
 	}
 	c := &e.agent.cfg

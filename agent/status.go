@@ -50,7 +50,7 @@ func (l *loop) publish() {
 
 func (l *loop) describeSelf(s *wire.Status) {
 	if m := l.me.member; m != nil {
-		s.Host, s.ID, s.Site, s.Address, s.Address6 = m.Name, m.ID, m.Site, m.Address, m.Address6
+		s.Host, s.ID, s.Mesh, s.Site, s.Address, s.Address6 = m.Name, m.ID, m.MeshName, m.Site, m.Address, m.Address6
 	}
 }
 

@@ -67,7 +67,7 @@ func (p *patient) enrolled() wire.Finding {
 	if s.State == wire.StateUnenrolled {
 		return finding("enrolled", failed, "get a token from an admin, then: warren enroll TOKEN", "this host is not enrolled")
 	}
-	if s.Mesh == "" {
+	if s.Revision == 0 {
 		return finding("enrolled", warning, "warren status", "this host is enrolled as %s and has no plan yet", s.Host)
 	}
 	return finding("enrolled", ok, "", "this host is %s in the mesh %s, site %s", s.Host, s.Mesh, s.Site)

@@ -12,6 +12,7 @@ import (
 // A Membership is what a host knows of the mesh that it has enrolled in, beside its plan.
 type Membership struct {
 	Mesh        string       `json:"mesh"` // its id
+	MeshName    string       `json:"mesh_name"`
 	ID          peers.HostID `json:"id"`
 	Name        string       `json:"name"`
 	Site        string       `json:"site"`
