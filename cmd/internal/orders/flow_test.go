@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -297,6 +298,18 @@ func TestShopGivesUp(t *testing.T) {
 	}
 }
 
+// TestERPChecksReceipts: a receipt for something else acknowledges nothing.
+func TestERPChecksReceipts(t *testing.T) {
+	b := newBusiness(t, honest, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		answer(w, Receipt{Order: "A-000001", Invoice: "INV-1", Total: 1})
+	})
+	var receipt Receipt
+	err := post(t.Context(), newClient(1), b.toERP+"/orders", Make(1, ""), &receipt)
+	if err == nil || !strings.Contains(err.Error(), "502 Bad Gateway: accounting: refused: the receipt") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestBookLastsAndIsIdempotent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "book")
 	b := newBook(t, path)
@@ -309,7 +322,8 @@ func TestBookLastsAndIsIdempotent(t *testing.T) {
 	}
 	before := b.Summary()
 	// A crash in the middle of the fourth entry.
-	if _, err := b.file.WriteAt([]byte(`{"order":"A-0000`), b.size); err != nil {
+	torn := `{"order":"A-` + strings.Repeat("0", 1000)
+	if _, err := b.file.WriteAt([]byte(torn), b.size); err != nil {
 		t.Fatal(err)
 	}
 	again := newBook(t, path)
@@ -318,6 +332,10 @@ func TestBookLastsAndIsIdempotent(t *testing.T) {
 	}
 	if _, err := again.Add(entryOf(Make(4, ""))); err != nil {
 		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if lines := strings.SplitAfter(string(text), "\n"); err != nil || len(lines) != 5 || lines[4] != "" {
+		t.Errorf("the torn entry is still there: %q %v", text, err)
 	}
 	third := newBook(t, path)
 	if got := third.Summary(); got != again.Summary() || got.Count != 4 {

@@ -63,28 +63,42 @@ func (r rules) quotation(p packet, errors ...byte) string {
 
 // allowedQuote looks at the addresses and ports of a packet that may be cut short.
 func (r rules) allowedQuote(ether uint16, b []byte) bool {
-	var protocol byte
-	var from, to netip.Addr
-	switch {
-	case ether == etherIPv4 && len(b) >= 20 && len(b) >= int(b[0]&0xf)*4:
-		protocol, from, to = b[9], netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
-		b = b[int(b[0]&0xf)*4:]
-	case ether == etherIPv6 && len(b) >= 40:
-		protocol, from, to = b[6], netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
-		b = b[40:]
-	}
-	if len(b) < 8 || !from.IsValid() {
+	p, ok := quoted(ether, b)
+	if !ok {
 		return false
 	}
-	quoted := packet{from: netip.AddrPortFrom(from, 0), to: netip.AddrPortFrom(to, 0)}
-	quoted.ports(b)
-	switch protocol {
+	switch p.protocol {
 	case protoUDP:
-		kind, _ := wireguardMessages(b[8:], len(b))
-		cut := len(b)-8 < int(binary.BigEndian.Uint16(b[4:]))-8
-		return r.tunnel(quoted) && (kind != Other || cut && len(b) > 8 && b[8] <= typeData)
+		const header = 8
+		length := int(binary.BigEndian.Uint16(p.payload[4:]))
+		message := p.payload[header:]
+		if kind, _ := wireguardMessages(message, len(message)); kind != Other {
+			return r.tunnel(p)
+		}
+		cut := len(p.payload) < length && len(message) > 0 && message[0] <= typeData
+		return cut && r.tunnel(p)
 	case protoTCP:
-		return r.control(quoted)
+		return r.control(p)
 	}
 	return false
+}
+
+// quoted takes apart as much of a packet as errors quote at least: the header of IP, and eight bytes that follow, of
+// which the first four are the ports. They and what comes behind them are the payload.
+func quoted(ether uint16, b []byte) (p packet, ok bool) {
+	const ports = 8
+	var from, to netip.Addr
+	switch {
+	case ether == etherIPv4 && len(b) >= 20 && len(b) >= int(b[0]&0xf)*4+ports:
+		p.protocol, p.payload = b[9], b[int(b[0]&0xf)*4:]
+		from, to = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
+	case ether == etherIPv6 && len(b) >= 40+ports:
+		p.protocol, p.payload = b[6], b[40:]
+		from, to = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
+	default:
+		return packet{}, false
+	}
+	p.from, p.to = netip.AddrPortFrom(from, 0), netip.AddrPortFrom(to, 0)
+	p.ports(p.payload)
+	return p, true
 }

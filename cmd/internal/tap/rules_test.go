@@ -55,6 +55,10 @@ func TestKindOfOnePacket(t *testing.T) {
 		{"data to another port", udp(shop+":51820", warehouse+":9999", message(4, 32)), Other, 1, ""},
 		{"text behind offloaded data", wg(join(dataMessage(9, 1452), message('x', 1000))), Other, 1, ""},
 		{"too long for one packet", wg(dataMessage(9, 4096)), Other, 1, ""},
+		{
+			"a foreign piece in offloaded data",
+			wg(join(dataMessage(9, 1452), dataMessage(10, 1452), dataMessage(9000, 1452))), Other, 1, "",
+		},
 		{"offloaded data of somebody else", wg(join(dataMessage(9, 1452), dataMessage(9000, 1452))), Other, 1, ""},
 
 		{"ARP", ethernet(etherARP, arpRequest), Housekeeping, 1, "ARP"},
@@ -110,7 +114,17 @@ func TestFragmentsProveNothing(t *testing.T) {
 	}
 }
 
-// TestCutShort cuts a good frame at every place: none of what is left may pass for what it was.
+// TestNothingHidesBehindADatagram: the packet is longer than its datagram says it is.
+func TestNothingHidesBehindADatagram(t *testing.T) {
+	frame := wg(join(message(4, 32), []byte("1 × tea, 12.90 €")[:16]))
+	const lengthAt = etherHeader + 20 + 4
+	frame[lengthAt+1] = 8 + 32
+	if kind, _, _ := testRules().kind(decodeFrame(frame)); kind != Other {
+		t.Errorf("it is %s", kind)
+	}
+}
+
+// TestHalfAFrameProvesNothing cuts a good frame at every place: none of what is left may pass for what it was.
 func TestHalfAFrameProvesNothing(t *testing.T) {
 	for _, frame := range [][]byte{
 		wg(message(1, 148)), tcp(shop+":40000", "203.0.113.2:7443", 1, flagSYN, nil),
@@ -147,6 +161,7 @@ func TestErrorsQuoteWhatIsAllowed(t *testing.T) {
 		{"control", quote(3, control, 28), Housekeeping},
 		{"text to a tunnel's port", quote(3, wg([]byte("order A-1: 3 × tea")), 548), Other},
 		{"other port", quote(3, udp(shop+":51820", warehouse+":53", message(1, 148)), 548), Other},
+		{"data cut short, other port", quote(3, udp(shop+":51820", warehouse+":53", message(4, 1452)), 548), Other},
 		{"HTTP", quote(3, tcp(shop+":40000", warehouse+":8080", 1, flagSYN, nil), 548), Other},
 		{"nothing", quote(3, wg(nil), 0), Other},
 		{"echo reply with a quote", quote(129, tunnel6, 1232), Other},

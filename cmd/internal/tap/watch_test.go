@@ -39,6 +39,9 @@ func TestControlChannelIsRecords(t *testing.T) {
 			Counts{Control: 5},
 		},
 		{
+			"partly sent twice", [][]byte{opening, toController(100, hello), toController(150, both[50:])}, Counts{Control: 3},
+		},
+		{
 			"probe of an idle connection",
 			[][]byte{opening, toController(100, hello), toController(404, []byte{0})},
 			Counts{Control: 3},
