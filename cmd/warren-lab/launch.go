@@ -37,14 +37,17 @@ func (a *app) launch(ctx context.Context, place control.Place, o upOptions) erro
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting the lab: %v", err)
 	}
-	up, ended := make(chan error, 1), make(chan error, 1)
+	up, ended := make(chan error, 1), make(chan struct{})
 	go func() { up <- awaitUp(ctx, place) }()
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		_ = cmd.Wait() // why it has ended is in the log
+		close(ended)
+	}()
 	return a.watch(ctx, &relay{from: log, to: a.proc.Stderr}, cmd, up, ended)
 }
 
 // watch returns when the lab is up, or has ended without.
-func (a *app) watch(ctx context.Context, log *relay, cmd *exec.Cmd, up, ended <-chan error) error {
+func (a *app) watch(ctx context.Context, log *relay, cmd *exec.Cmd, up <-chan error, ended <-chan struct{}) error {
 	defer log.copy()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()

@@ -7,11 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/cmd/internal/lab/labtest"
 )
@@ -20,7 +24,7 @@ import (
 // from this lab or from the machine makes no difference to it.
 func TestNothingIsLeft(t *testing.T) {
 	for _, c := range []struct {
-		victim string // by position: the process outside, process 1, the program, a daemon's host
+		victim string
 		depth  int
 		signal syscall.Signal
 		code   int // of the process outside
@@ -67,6 +71,7 @@ func startHolding(t *testing.T, leftover string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), self, roleMark+"hold", leftover)
 	cmd.Env = outsideEnvironment()
 	cmd.Stderr = t.Output()
+	cmd.WaitDelay = 20 * time.Second // for a lab that does not end, and goes on holding stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +105,7 @@ func descendants(t *testing.T, pid int) []int {
 			if err != nil {
 				continue // the thread has ended
 			}
-			for _, child := range strings.Fields(string(children)) {
+			for child := range strings.FieldsSeq(string(children)) {
 				number, err := strconv.Atoi(child)
 				if err != nil {
 					t.Fatal(err)
@@ -160,11 +165,31 @@ func processesUsing(t *testing.T, spaces map[string]bool) (users []string) {
 
 func mounts(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	text, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestMountsStayInside: where this machine's mounts are shared, as systemd has them, those of a lab are not seen in it.
+func TestMountsStayInside(t *testing.T) {
+	runtime.LockOSThread() // and never unlocked: the thread and its mounts end with the test
+	err := errors.Join(
+		unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS),
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := mounts(t)
+	outside := startHolding(t, filepath.Join(t.TempDir(), "leftover"))
+	if during := mounts(t); during != before {
+		t.Errorf("mounts were\n%s\nand are, with a lab,\n%s", before, during)
+	}
+	if err := outside.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = outside.Wait()
 }
 
 // TestLabInsideALabIsRefused: started on a host by mistake, a program would otherwise build labs without end.

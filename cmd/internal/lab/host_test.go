@@ -125,13 +125,7 @@ func TestDoIsOnTheHost(t *testing.T) {
 
 func TestDaemonTellsWhenItIsReadyAndHowItEnded(t *testing.T) {
 	shop := labtest.New(t, twoHosts()).Host("shop")
-	daemon, err := startRole(shop, "echo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := daemon.Ready(t.Context()); err != nil {
-		t.Error(err)
-	}
+	daemon := startReady(t, shop, "echo")
 	if err := daemon.Signal(syscall.SIGKILL); err != nil {
 		t.Error(err)
 	}

@@ -165,6 +165,21 @@ func startRole(h *lab.Host, role string) (*lab.Daemon, error) {
 	return h.Start(role, self, roleMark+role)
 }
 
+// startReady is startRole of a role that says when it is ready.
+func startReady(t *testing.T, h *lab.Host, role string) *lab.Daemon {
+	t.Helper()
+	daemon, err := startRole(h, role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := daemon.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return daemon
+}
+
 // runRole runs the test binary on the host, in a role.
 func runRole(t *testing.T, h *lab.Host, role string, args ...string) (string, error) {
 	t.Helper()

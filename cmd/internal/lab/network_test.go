@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/cmd/internal/lab"
 	"github.com/warren-mesh/warren/cmd/internal/lab/labtest"
@@ -23,13 +25,7 @@ func pairWithEcho(t *testing.T) (shop, warehouse *lab.Host) {
 	t.Helper()
 	l := labtest.New(t, twoHosts())
 	shop, warehouse = l.Host("shop"), l.Host("warehouse")
-	daemon, err := startRole(warehouse, "echo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := daemon.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	startReady(t, warehouse, "echo")
 	return shop, warehouse
 }
 
@@ -69,6 +65,35 @@ func nextHop(t *testing.T, h *lab.Host, to netip.Addr) (hop netip.Addr) {
 		t.Fatal(err)
 	}
 	return hop
+}
+
+// TestAddressesAreUsableAtOnce: asking on the link whether an address is taken costs the first packet at least 1 s.
+func TestAddressesAreUsableAtOnce(t *testing.T) {
+	l := labtest.New(t, twoHosts())
+	built := time.Now()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for _, on := range []func(func() error) error{func(f func() error) error { return f() }, l.Host("shop").Do} {
+		for unusable := -1; unusable != 0; <-ticker.C {
+			if err := on(func() (err error) { unusable, err = tentative(); return err }); err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(built) > 900*time.Millisecond {
+				t.Fatalf("%d addresses are tentative", unusable)
+			}
+		}
+	}
+}
+
+// tentative counts the addresses of the calling thread's namespace that cannot be used yet.
+func tentative() (count int, err error) {
+	addresses, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	for _, address := range addresses {
+		if address.Flags&unix.IFA_F_TENTATIVE != 0 {
+			count++
+		}
+	}
+	return count, err
 }
 
 func TestCutAndRestore(t *testing.T) {
