@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ type Fake struct {
 	mu       sync.Mutex
 	ipv6     bool
 	links    map[string]*fakeLink
-	routes   map[fakeRoute]peers.Route
+	routes   fakeRoutes
 	foreign  []peers.Foreign
 	watchers map[chan struct{}]bool
 	refuse   func(peers.Step) error
@@ -35,16 +34,10 @@ func NewFake() *Fake {
 	return &Fake{
 		ipv6:     true,
 		links:    map[string]*fakeLink{},
-		routes:   map[fakeRoute]peers.Route{},
+		routes:   fakeRoutes{at: map[fakeRoute]int{}},
 		watchers: map[chan struct{}]bool{},
 		index:    1,
 	}
-}
-
-// A fakeRoute is what the kernel tells routes apart by: here, whether the metric is that of the backstop.
-type fakeRoute struct {
-	prefix   netip.Prefix
-	backstop bool
 }
 
 // Backend is InKernel.
@@ -57,21 +50,12 @@ func (f *Fake) Observe(ctx context.Context) (peers.State, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := peers.State{IPv6: f.ipv6, Foreign: slices.Clone(f.foreign)}
+	s := peers.State{IPv6: f.ipv6, Routes: slices.Clone(f.routes.list), Foreign: slices.Clone(f.foreign)}
 	for _, name := range linkNames() {
 		if l := f.links[name]; l != nil {
 			s.Links = append(s.Links, l.observe())
 		}
 	}
-	for _, r := range f.routes {
-		s.Routes = append(s.Routes, r)
-	}
-	slices.SortFunc(s.Routes, func(a, b peers.Route) int {
-		if c := a.Prefix.Compare(b.Prefix); c != 0 {
-			return c
-		}
-		return strings.Compare(b.Link, a.Link)
-	})
 	return s, nil
 }
 
@@ -145,7 +129,7 @@ func (f *Fake) SetIPv6(on bool) {
 		for name := range f.links {
 			f.dropIPv6(name)
 		}
-		f.dropRoutes(func(r peers.Route) bool { return r.Prefix.Addr().Is6() })
+		f.routes.drop(func(r peers.Route) bool { return r.Prefix.Addr().Is6() })
 	}
 	f.wake()
 }

@@ -3,7 +3,6 @@ package linux
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -35,7 +34,7 @@ func (f *Fake) do(step peers.Step) error {
 	case peers.SetRoute:
 		return f.setRoute(s.Route)
 	case peers.DelRoute:
-		delete(f.routes, fakeRoute{s.Route.Prefix, s.Route.Link == ""})
+		f.routes.remove(s.Route)
 		return nil
 	}
 	return f.doLink(step)
@@ -90,7 +89,7 @@ func (f *Fake) delLink(name string) {
 	if l == nil {
 		return
 	}
-	f.dropRoutes(func(r peers.Route) bool { return r.Link == name })
+	f.routes.drop(func(r peers.Route) bool { return r.Link == name })
 	for _, a := range slices.Clone(l.addresses) {
 		f.delAddress(l, a)
 	}
@@ -140,14 +139,14 @@ func (f *Fake) delAddress(l *fakeLink, p netip.Prefix) {
 	if f.local(p.Addr()) {
 		return
 	}
-	for at, r := range f.routes {
+	for _, r := range slices.Clone(f.routes.list) {
 		switch {
 		case r.Source != p.Addr():
 		case p.Addr().Is4():
-			delete(f.routes, at)
+			f.routes.remove(r)
 		default:
 			r.Source = netip.Addr{}
-			f.routes[at] = r
+			f.routes.set(r)
 		}
 	}
 }
@@ -178,17 +177,13 @@ func (f *Fake) setRoute(r peers.Route) error {
 	if r.Prefix.Addr().Is6() && !f.ipv6 {
 		return unix.EAFNOSUPPORT
 	}
-	f.routes[fakeRoute{r.Prefix, r.Link == ""}] = r
+	f.routes.set(r)
 	return nil
-}
-
-func (f *Fake) dropRoutes(which func(peers.Route) bool) {
-	maps.DeleteFunc(f.routes, func(_ fakeRoute, r peers.Route) bool { return which(r) })
 }
 
 // dropIPv6 takes IPv6 off a link.
 func (f *Fake) dropIPv6(name string) {
-	f.dropRoutes(func(r peers.Route) bool { return r.Link == name && r.Prefix.Addr().Is6() })
+	f.routes.drop(func(r peers.Route) bool { return r.Link == name && r.Prefix.Addr().Is6() })
 	l := f.links[name]
 	for _, a := range slices.Clone(l.addresses) {
 		if a.Addr().Is6() {

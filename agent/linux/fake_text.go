@@ -1,8 +1,10 @@
 package linux
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/warren-mesh/warren/peers"
@@ -14,6 +16,9 @@ func (f *Fake) String() string {
 	if err != nil {
 		return err.Error()
 	}
+	slices.SortFunc(s.Routes, func(a, b peers.Route) int {
+		return cmp.Or(a.Prefix.Compare(b.Prefix), strings.Compare(b.Link, a.Link))
+	})
 	var b strings.Builder
 	for i := range s.Links {
 		printLink(&b, &s.Links[i])
