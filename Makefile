@@ -24,7 +24,8 @@ RACE     = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # The end-to-end tests measure time-outs, so they have the machine to themselves.
 E2E      := ./cmd/internal/e2e/...
-TESTS    = $(shell go list ./... | grep -v '/cmd/internal/e2e')
+TESTS    = $(filter-out $(MODULE)/cmd/internal/e2e%,$(shell go list -f \
+	'{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...))
 
 # A number of inputs ("10000x") or a time ("1m") for each fuzz target.
 FUZZ     ?= 1m
@@ -76,7 +77,7 @@ fuzz-smoke:
 
 .PHONY: bench
 bench: build ## Go benchmarks, then the whole-system table of README.md
-	@go test -run '^$$' -bench . -benchmem $(TESTS) | grep -v 'no test files'
+	@go test -run '^$$' -bench . -benchmem $(TESTS)
 	go run ./cmd/internal/bench
 
 .PHONY: docs
