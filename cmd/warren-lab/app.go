@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/cmd/internal/demo"
 	"github.com/warren-mesh/warren/cmd/internal/lab/control"
+	"github.com/warren-mesh/warren/cmd/internal/orders"
 	"github.com/warren-mesh/warren/cmd/internal/version"
 )
 
@@ -33,12 +35,13 @@ and runs the real controller and agents on them. It works as root and as an ordi
 /dev/net/tun, changes nothing on this machine, and leaves nothing behind however it ends.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a process of the lab has ended, 4 not running; exec: the command's.`,
-		Example: "  warren-lab up --detach\n  warren-lab exec shop -- warren status\n  warren-lab down",
+		Example: "  warren-lab demo\n  warren-lab up --detach\n  warren-lab exec shop -- warren status\n  warren-lab down",
 		Version: version.String(),
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().StringVar(&a.name, "name", defaultName, "`NAME` of the lab; there can be several")
-	root.AddCommand(a.upCommand(), a.execCommand(), a.statusCommand(), a.downCommand(), cli.DocsCommand(root))
+	root.AddCommand(demo.Command(), a.upCommand(), a.execCommand(), a.statusCommand(), a.downCommand(),
+		orders.Command(), cli.DocsCommand(root))
 	cli.Prepare(root)
 	return root
 }

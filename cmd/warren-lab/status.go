@@ -122,7 +122,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (s status) show(page *cli.Page) {
-	page.Line("Lab %s, up since %s.", s.Name, cli.Ago(page.Now, s.Since))
+	page.Line("Lab %s, started %s.", s.Name, cli.Ago(page.Now, s.Since))
 	var rows [][]any
 	for _, host := range s.Hosts {
 		var running []string
