@@ -21,7 +21,7 @@ import (
 const (
 	pingEvery  = 250 * time.Millisecond
 	pingWait   = time.Second
-	sizeWait   = 250 * time.Millisecond // at least, for a packet of a certain size
+	sizeWait   = 100 * time.Millisecond // at least, for a packet of a certain size
 	sizeTries  = 3
 	sizeStep   = 4 // how exact the path MTU is, in bytes
 	headerIPv4 = 20 + 8

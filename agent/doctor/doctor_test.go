@@ -1,0 +1,186 @@
+package doctor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/warren-mesh/warren/agent/doctor"
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// A patient is a host and what is wrong with it.
+type patient struct {
+	status wire.Status
+	plan   peers.Plan
+	state  peers.State
+	ahead  time.Duration
+	rp     map[string]string
+	tun    error
+	free   map[uint16]bool
+	answer wire.PingSummary
+	refuse error
+}
+
+// Ping answers as the case says.
+func (p *patient) Ping(context.Context, netip.Addr, int, int, func(wire.PingReply)) (wire.PingSummary, error) {
+	return p.answer, p.refuse
+}
+
+// healthy is a member with one peer, and nothing wrong.
+func healthy() *patient {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	prefix := netip.MustParsePrefix("10.90.0.2/32")
+	return &patient{
+		status: wire.Status{
+			Host: "shop", Mesh: "orders", Site: "shop", State: wire.StateOK, Backend: "kernel", Revision: 4,
+			Controller: wire.ControllerStatus{Address: "c:7443", Connected: true, LastContact: &now},
+			Peers: []wire.PeerStatus{{
+				Host: "warehouse", ID: "w", State: wire.PeerUp, Interface: "wrn1", Generation: 1,
+				Address: prefix.Addr(), Endpoint: "198.51.100.2:51821", LastHandshake: &now,
+			}},
+		},
+		plan: peers.Plan{
+			Mesh:       peers.PlanMesh{Overlay: netip.MustParsePrefix("10.90.0.0/16")},
+			Interfaces: []peers.Interface{{Generation: 1, Name: "wrn1", Port: 51821, MTU: 1420}},
+			Peers: []peers.Peer{{ID: "w", Name: "warehouse", Prefixes: []netip.Prefix{prefix}, Endpoints: []peers.Endpoint{
+				{Kind: peers.EndpointPinned, Address: netip.MustParseAddrPort("198.51.100.2:51820")},
+			}}},
+		},
+		state: peers.State{
+			IPv6:   true,
+			Links:  []peers.Link{{Name: "wrn1", Up: true, MTU: 1420, Port: 51821}},
+			Routes: []peers.Route{{Prefix: prefix, Link: "wrn1"}},
+		},
+		rp:     map[string]string{"all": "0", "wrn1": "2"},
+		answer: wire.PingSummary{Received: 2, PathMTU: 1420, Mean: 0.001},
+	}
+}
+
+func (p *patient) examine(t *testing.T) []wire.Finding {
+	t.Helper()
+	root := fstest.MapFS{}
+	for name, value := range p.rp {
+		root["proc/sys/net/ipv4/conf/"+name+"/rp_filter"] = &fstest.MapFile{Data: []byte(value + "\n")}
+	}
+	d := &doctor.Doctor{
+		Prober: p, Root: root, Tun: func() error { return p.tun }, Free: func(port uint16) bool { return p.free[port] },
+	}
+	return d.Examine(t.Context(), p.status, p.plan, p.state, p.ahead)
+}
+
+func TestHealthy(t *testing.T) {
+	checks := map[string]bool{}
+	for _, f := range healthy().examine(t) {
+		checks[f.Check] = true
+		if f.Result != "ok" && f.Check != "tun" {
+			t.Errorf("%+v", f)
+		}
+		if f.Message == "" {
+			t.Errorf("%s says nothing", f.Check)
+		}
+	}
+	for _, want := range []string{
+		"enrolled", "backend", "tun", "ipv6", "controller", "clock", "port", "rp-filter", "routes", "peer/warehouse", "mtu/warehouse",
+	} {
+		if !checks[want] {
+			t.Errorf("no check %q", want)
+		}
+	}
+}
+
+func down(p *patient) *wire.PeerStatus {
+	row := &p.status.Peers[0]
+	row.State, row.LastHandshake, row.Endpoint = wire.PeerDown, nil, ""
+	return row
+}
+
+// TestIllnesses: each known cause has its check, and each check a remedy.
+func TestIllnesses(t *testing.T) {
+	cases := []struct {
+		name    string
+		infect  func(p *patient)
+		check   string
+		result  string
+		message string
+		hint    string
+	}{
+		{"not enrolled", func(p *patient) { p.status = wire.Status{State: wire.StateUnenrolled, Backend: "kernel"} }, "enrolled", "failed", "not enrolled", "warren enroll"},
+		{"no plan", func(p *patient) { p.status.Revision = 0 }, "enrolled", "warning", "no plan yet", "warren status"},
+		{"controller", func(p *patient) {
+			p.status.Controller.Connected, p.status.Controller.Error = false, "connection refused"
+		}, "controller", "failed", "connection refused", "TCP port"},
+		{"controller, with a hint of its own", func(p *patient) {
+			p.status.Controller.Connected = false
+			p.status.Problems = []peers.Problem{{Code: "suspended", At: "controller", Hint: "ask an admin"}}
+		}, "controller", "failed", "not connected", "ask an admin"},
+		{"clock", func(p *patient) { p.ahead = -25 * time.Hour }, "clock", "warning", "25h0m0s", "timedatectl"},
+		{"clock unknown", func(p *patient) { p.status.Controller.LastContact = nil }, "clock", "skipped", "not reached", ""},
+		{"no backend", func(p *patient) {
+			p.status.Backend = ""
+			p.status.Problems = []peers.Problem{{Code: "backend", Message: "CAP_NET_ADMIN is missing"}}
+		}, "backend", "failed", "CAP_NET_ADMIN is missing", "journalctl"},
+		{"userspace", func(p *patient) { p.status.Backend = "userspace" }, "backend", "ok", "process of its own", "modprobe"},
+		{"no tun", func(p *patient) { p.status.Backend, p.tun = "userspace", errors.New("no such device") }, "tun", "failed", "no such device", "modprobe tun"},
+		{"no IPv6", func(p *patient) { p.state.IPv6 = false }, "ipv6", "skipped", "does without", ""},
+		{"no interface", func(p *patient) { p.state.Links = nil }, "port", "failed", "no interface wrn1", "journalctl"},
+		{"other port", func(p *patient) { p.state.Links[0].Port = 7 }, "port", "failed", "UDP port 7", "ss -ulpn"},
+		{"nobody listens", func(p *patient) { p.free = map[uint16]bool{51821: true} }, "port", "failed", "does not listen", "ip link set wrn1 down"},
+		{"strict for all", func(p *patient) { p.rp = map[string]string{"all": "1", "wrn1": "0"} }, "rp-filter", "warning", "all: 1, wrn1: 0", "sysctl -w"},
+		{"strict on the tunnel", func(p *patient) { p.rp = map[string]string{"all": "0", "wrn1": "1"} }, "rp-filter", "warning", "all: 0, wrn1: 1", "sysctl -w"},
+		{"loose beats strict", func(p *patient) { p.rp = map[string]string{"all": "1", "wrn1": "2"} }, "rp-filter", "ok", "not strict", ""},
+		{"no /proc/sys", func(p *patient) { p.rp = nil }, "rp-filter", "skipped", "cannot be read", ""},
+		{"own network in the overlay", func(p *patient) {
+			p.state.Foreign = []peers.Foreign{{Prefix: netip.MustParsePrefix("10.90.3.0/24"), Link: "docker0"}}
+		}, "routes", "failed", "docker0", "docker0"},
+		{"route missing", func(p *patient) { p.state.Routes = nil }, "routes", "failed", "1 routes", "ip route"},
+		{"peer never heard", func(p *patient) { down(p).TxBytes = 148 }, "peer/warehouse", "failed", "never heard; tried 198.51.100.2:51821 (pinned)", "firewall"},
+		{"peer silent", func(p *patient) {
+			at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			down(p).LastHandshake = &at
+		}, "peer/warehouse", "failed", "since 2026-01-01T00:00:00Z", "firewall"},
+		{"peer heard but no handshake", func(p *patient) { down(p).RxBytes = 148 }, "peer/warehouse", "failed", "clocks", "firewall"},
+		{"peer nowhere", func(p *patient) { down(p); p.plan.Peers[0].Endpoints = nil }, "peer/warehouse", "failed", "not known where", "--endpoint"},
+		{"peer without key", func(p *patient) { down(p).Interface = "" }, "peer/warehouse", "failed", "no interface", "warren host show warehouse"},
+		{"small MTU", func(p *patient) { p.answer.PathMTU = 1380 }, "mtu/warehouse", "warning", "1380", "mtu=1380"},
+		{"agent of the peer gone", func(p *patient) { p.answer = wire.PingSummary{} }, "mtu/warehouse", "warning", "does not answer", "systemctl status warren-agent"},
+		{"cannot ask", func(p *patient) { p.refuse = errors.New("no route") }, "mtu/warehouse", "failed", "no route", "ip route get 10.90.0.2"},
+		{"nobody to ask", func(p *patient) { down(p) }, "mtu", "skipped", "no peer is up", ""},
+		{"damaged key", func(p *patient) {
+			p.status.Problems = []peers.Problem{{Code: "key-damaged", Message: "key-1 is damaged", Hint: "restore it"}}
+		}, "key-damaged", "failed", "key-1 is damaged", "restore it"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := healthy()
+			c.infect(p)
+			found := p.examine(t)
+			for _, f := range found {
+				if f.Check != c.check {
+					continue
+				}
+				if f.Result != c.result || !strings.Contains(f.Message, c.message) || !strings.Contains(f.Hint, c.hint) {
+					t.Errorf("%+v\nwant %s, %q, hint %q", f, c.result, c.message, c.hint)
+				}
+				return
+			}
+			t.Errorf("no check %s in %s", c.check, fmt.Sprintf("%+v", found))
+		})
+	}
+}
+
+// TestEverythingWrongAtOnce: a host on which nothing works gets an answer all the same.
+func TestEverythingWrongAtOnce(t *testing.T) {
+	p := &patient{status: wire.Status{State: wire.StateDown}, tun: errors.New("none")}
+	for _, f := range p.examine(t) {
+		if f.Result == "failed" && f.Hint == "" {
+			t.Errorf("%s has failed, and nothing helps", f.Check)
+		}
+	}
+}
