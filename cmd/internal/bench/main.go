@@ -6,13 +6,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/warren-mesh/warren/cmd/internal/lab"
 )
 
 // A Row is one figure.
@@ -31,6 +35,7 @@ type settings struct {
 }
 
 func main() {
+	lab.Reexec()
 	var s settings
 	flag.StringVar(&s.bin, "bin", "bin", "`FOLDER` with the built programs")
 	flag.IntVar(&s.hosts, "hosts", 1000, "simulated hosts of the fleet")
@@ -38,32 +43,46 @@ func main() {
 	only := flag.String("only", "fleet,lab", "sections to run")
 	asJSON := flag.Bool("json", false, "JSON instead of a table")
 	flag.Parse()
+	if err := lab.Enter(lab.Options{}); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	var rows []Row
-	for name, section := range map[string]func(context.Context, settings) ([]Row, error){"fleet": fleetRows} {
-		if !strings.Contains(*only, name) {
+	rows, failed := measure(ctx, s, strings.Split(*only, ","))
+	if *asJSON {
+		failed = errors.Join(failed, json.NewEncoder(os.Stdout).Encode(rows))
+	} else {
+		failed = errors.Join(failed, print(rows))
+	}
+	if failed != nil {
+		fmt.Fprintln(os.Stderr, "bench:", failed)
+		os.Exit(1)
+	}
+}
+
+// measure runs the sections that were asked for. One that fails does not keep the others from running.
+func measure(ctx context.Context, s settings, only []string) (rows []Row, failed error) {
+	for _, section := range []struct {
+		name string
+		run  func(context.Context, settings) ([]Row, error)
+	}{{"fleet", fleetRows}, {"lab", labRows}} {
+		if !slices.Contains(only, section.name) {
 			continue
 		}
 		start := time.Now()
-		got, err := section(ctx, s)
+		got, err := section.run(ctx, s)
 		rows = append(rows, got...)
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", name, err)
-			defer os.Exit(1)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", section.name, err))
 		}
-		fmt.Fprintf(os.Stderr, "%s: %.0f s\n", name, time.Since(start).Seconds())
+		fmt.Fprintf(os.Stderr, "%s: %.0f s\n", section.name, time.Since(start).Seconds())
 	}
-	if *asJSON {
-		_ = json.NewEncoder(os.Stdout).Encode(rows)
-		return
-	}
-	print(rows)
+	return rows, failed
 }
 
-func print(rows []Row) {
+func print(rows []Row) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	defer w.Flush()
 	fmt.Fprintln(w, "WHAT\tMEASURED\tTARGET\t")
 	for _, r := range rows {
 		mark := ""
@@ -72,4 +91,5 @@ func print(rows []Row) {
 		}
 		fmt.Fprintf(w, "%s: %s\t%s\t%s\t%s\n", r.Section, r.What, r.Measured, r.Target, mark)
 	}
+	return w.Flush()
 }

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/warren-mesh/warren/cmd/internal/lab"
+)
+
+const (
+	rounds      = 8               // of each tunnel, in turn
+	roundTime   = 2 * time.Second // of one TCP stream
+	plainName   = "wg0"
+	plainPort   = 51999
+	plainMTU    = 1420
+	minimumRate = 0.95 // of the plain tunnel
+)
+
+// throughputRows compares TCP through Warren's tunnel with TCP through a plain one between the same hosts:
+// wireguard-go as its authors build it, configured once.
+func throughputRows(ctx context.Context, l *lab.Lab, m *lab.Mesh) ([]Row, error) {
+	dir, err := os.MkdirTemp("", "warren-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer removeAll(dir)
+	program := filepath.Join(dir, "wireguard-go")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "golang.zx2c4.com/wireguard").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build wireguard-go: %v: %s", err, out)
+	}
+	from, to := l.Host("shop"), l.Host("warehouse")
+	plain, err := plainTunnel(from, to, program)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := meshAddress(ctx, m, to.Name())
+	if err != nil {
+		return nil, err
+	}
+	rates := map[netip.Addr][]float64{}
+	order := []netip.Addr{plain, ours}
+	for range rounds {
+		slices.Reverse(order) // whoever is second may find a warmer or a busier machine
+		for _, addr := range order {
+			rate, err := stream(from, to, addr)
+			if err != nil {
+				return nil, fmt.Errorf("TCP to %v: %w", addr, err)
+			}
+			rates[addr] = append(rates[addr], rate)
+		}
+	}
+	a, b := median(rates[ours]), median(rates[plain])
+	return []Row{{
+		What: "TCP through a Warren tunnel (userspace) against plain wireguard-go, same hosts", Target: "≥ 0.95",
+		Measured: fmt.Sprintf("%.2f (%.0f against %.0f Mbit/s)", a/b, a, b), OK: a/b >= minimumRate,
+	}}, nil
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// plainTunnel joins two hosts by wireguard-go and gives the address of the second one in it.
+func plainTunnel(from, to *lab.Host, program string) (netip.Addr, error) {
+	var keys [2]wgtypes.Key
+	for i := range keys {
+		var err error
+		if keys[i], err = wgtypes.GeneratePrivateKey(); err != nil {
+			return netip.Addr{}, err
+		}
+	}
+	hosts := [2]*lab.Host{from, to}
+	for i, h := range hosts {
+		d, err := h.Start("wireguard-go", program, "--foreground", plainName)
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		other := hosts[1-i]
+		address := net.IPNet{IP: net.IPv4(10, 99, 0, byte(i+1)), Mask: net.CIDRMask(24, 32)}
+		err = retry(5*time.Second, func() error {
+			return h.Do(func() error { return plainSide(keys[i], keys[1-i].PublicKey(), other.IPv4(), address) })
+		})
+		if err != nil {
+			return netip.Addr{}, fmt.Errorf("plain tunnel on %s: %v: %s", h.Name(), err, d.Log())
+		}
+	}
+	return netip.AddrFrom4([4]byte{10, 99, 0, 2}), nil
+}
+
+// plainSide does what wg set and ip would do.
+func plainSide(private, other wgtypes.Key, at netip.Addr, address net.IPNet) error {
+	wg, err := wgctrl.New()
+	if err != nil {
+		return err
+	}
+	defer wg.Close()
+	port := plainPort
+	if err := wg.ConfigureDevice(plainName, wgtypes.Config{
+		PrivateKey: &private, ListenPort: &port,
+		Peers: []wgtypes.PeerConfig{{
+			PublicKey: other, Endpoint: net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, plainPort)), ReplaceAllowedIPs: true,
+			AllowedIPs: []net.IPNet{{IP: net.IPv4(10, 99, 0, 0), Mask: net.CIDRMask(24, 32)}},
+		}},
+	}); err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName(plainName)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: &address}); err != nil {
+		return err
+	}
+	if err := netlink.LinkSetMTU(link, plainMTU); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(link)
+}
+
+// retry tries again, at short intervals, what needs something else to be ready.
+func retry(within time.Duration, f func() error) error {
+	deadline := time.Now().Add(within)
+	for {
+		err := f()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// stream sends for a while and gives the rate at which the other host received, in Mbit/s.
+func stream(from, to *lab.Host, addr netip.Addr) (float64, error) {
+	var l net.Listener
+	if err := to.Do(func() (err error) {
+		l, err = net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	received := make(chan float64, 1)
+	go func() {
+		defer close(received)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		start := time.Now()
+		n, err := io.Copy(io.Discard, conn)
+		if err == nil {
+			received <- float64(n) * 8 / 1e6 / time.Since(start).Seconds()
+		}
+	}()
+	var conn net.Conn
+	if err := from.Do(func() (err error) {
+		conn, err = net.DialTimeout("tcp", l.Addr().String(), 10*time.Second)
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	chunk := make([]byte, 256<<10)
+	for end := time.Now().Add(roundTime); time.Now().Before(end); {
+		if _, err := conn.Write(chunk); err != nil {
+			return 0, err
+		}
+	}
+	if err := conn.Close(); err != nil {
+		return 0, err
+	}
+	rate, ok := <-received
+	if !ok {
+		return 0, fmt.Errorf("the stream broke")
+	}
+	return rate, nil
+}
