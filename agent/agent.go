@@ -74,8 +74,10 @@ type Agent struct {
 
 // New makes an agent; nothing happens before Run.
 func New(c Config) *Agent {
-	return &Agent{cfg: c, orders: make(chan func(context.Context, *loop)), board: newBoard(), ready: make(chan struct{}),
-		enrolling: make(turnstile, 1)}
+	return &Agent{
+		cfg: c, orders: make(chan func(context.Context, *loop)), board: newBoard(), ready: make(chan struct{}),
+		enrolling: make(turnstile, 1),
+	}
 }
 
 // Ready is closed when the plan on disk, if there is one, has been applied once.

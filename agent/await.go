@@ -59,11 +59,12 @@ func giveUp(n notice, tell func(wire.Progress)) error {
 		tell(wire.Progress{Step: stepApproval, Message: approval(n), Done: true, Status: &n.status})
 		return nil
 	}
-	detail := "enrolled, but there is no plan from the controller yet"
+	detail := []string{"enrolled, but there is no plan from the controller yet"}
 	for _, p := range n.status.Problems {
-		detail += "; " + p.Message
+		detail = append(detail, p.Message)
 	}
-	return wire.NewFault(http.StatusGatewayTimeout, "enrolment-slow", detail, "the agent goes on trying: warren status")
+	return wire.NewFault(http.StatusGatewayTimeout, "enrolment-slow", strings.Join(detail, "; "),
+		"the agent goes on trying: warren status")
 }
 
 // end sums up.

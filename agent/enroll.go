@@ -161,8 +161,7 @@ func (e *enrolment) check(ctx context.Context) error {
 
 // asFault is an error of a call as a fault, which it nearly always is.
 func asFault(err error) error {
-	var f *wire.Fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*wire.Fault](err); ok {
 		return f
 	}
 	return wire.NewFault(http.StatusInternalServerError, "enrolment-failed", err.Error(), "journalctl -u warren-agent")
@@ -285,8 +284,7 @@ func (l *loop) join(ctx context.Context, m store.Membership, who identityKey) {
 // diskFault is a file that cannot be read or written, as a fault.
 func diskFault(err error) *wire.Fault {
 	p := diskProblem(err)
-	var damaged *store.Damaged
-	if errors.As(err, &damaged) {
+	if _, damaged := errors.AsType[*store.Damaged](err); damaged {
 		p.Code, p.Hint = codeKey, hintAnew
 	}
 	return wire.NewFault(http.StatusInsufficientStorage, p.Code, p.Message, p.Hint)

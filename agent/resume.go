@@ -67,8 +67,7 @@ func (l *loop) resumeEnrolment(ctx context.Context) {
 func (l *loop) resumed(err error) {
 	l.resuming = false
 	l.trouble.set(fromEnrolment)
-	var f *wire.Fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*wire.Fault](err); ok {
 		l.Log.Error("the enrolment that was begun has failed", "code", f.Code, "error", f.Detail)
 		l.trouble.set(fromEnrolment, peers.Problem{Code: f.Code, At: "enrolment", Message: f.Detail, Hint: f.Hint})
 	}

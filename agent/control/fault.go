@@ -31,8 +31,8 @@ func (t *transport) failed(err error) error {
 // isVerdict tells the answer of the controller itself from that of somebody else at its address: there
 // is no point in asking at another address.
 func isVerdict(err error) bool {
-	var f *wire.Fault
-	return errors.As(err, &f) && f.Code != CodeMismatch && f.Code != CodeStream && f.Code != CodeUnreachable
+	f, ok := errors.AsType[*wire.Fault](err)
+	return ok && f.Code != CodeMismatch && f.Code != CodeStream && f.Code != CodeUnreachable
 }
 
 // worst is the fault of not having got an answer of the controller anywhere: that somebody else answers says
@@ -40,8 +40,7 @@ func isVerdict(err error) bool {
 func worst(failures []error) *wire.Fault {
 	lines := make([]string, len(failures))
 	for i, err := range failures {
-		var f *wire.Fault
-		if errors.As(err, &f) {
+		if f, ok := errors.AsType[*wire.Fault](err); ok {
 			return f
 		}
 		lines[i] = err.Error()

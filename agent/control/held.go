@@ -136,18 +136,25 @@ func (h *Held) check(self peers.HostID, mesh string) error {
 	if !p.Self.Address.Is4() || !p.Self.Address6.Is6() || !p.Mesh.Overlay.IsValid() || !p.Mesh.Overlay6.IsValid() {
 		return errors.New("a plan without addresses")
 	}
-	if len(p.Interfaces) == 0 || len(p.Interfaces) > maxInterfaces {
-		return fmt.Errorf("a plan with %d interfaces", len(p.Interfaces))
+	if err := checkInterfaces(p.Interfaces); err != nil {
+		return err
 	}
 	if _, own := slices.BinarySearchFunc(p.Peers, peers.Peer{ID: self}, peers.ComparePeers); own {
 		return errors.New("a plan in which this host is its own peer")
 	}
-	for i, in := range p.Interfaces {
+	return nil
+}
+
+func checkInterfaces(all []peers.Interface) error {
+	if len(all) == 0 || len(all) > maxInterfaces {
+		return fmt.Errorf("a plan with %d interfaces", len(all))
+	}
+	for i, in := range all {
 		switch {
 		case in.Generation == 0 || in.Name != in.Generation.Link():
 			return fmt.Errorf("a plan with generation %d on interface %q", in.Generation, in.Name)
-		case i > 0 && (in.Generation <= p.Interfaces[i-1].Generation || in.Name == p.Interfaces[i-1].Name):
-			return fmt.Errorf("a plan with generation %d after %d", in.Generation, p.Interfaces[i-1].Generation)
+		case i > 0 && (in.Generation <= all[i-1].Generation || in.Name == all[i-1].Name):
+			return fmt.Errorf("a plan with generation %d after %d", in.Generation, all[i-1].Generation)
 		case in.Port == 0 || in.MTU < minMTU || in.MTU > maxMTU:
 			return fmt.Errorf("a plan with port %d and MTU %d for %s", in.Port, in.MTU, in.Name)
 		}

@@ -49,8 +49,8 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 	if out.Keys = newKeys(before.Keys, now.Keys); len(out.Keys) > 0 {
 		tell(urgent)
 	}
-	peerNews := nothing
-	out.Peers, peerNews = changedPeers(before.Peers, now.Peers)
+	told, peerNews := changedPeers(before.Peers, now.Peers)
+	out.Peers = told
 	tell(peerNews)
 	if level != nothing {
 		out.Revision = now.Revision

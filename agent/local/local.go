@@ -175,8 +175,7 @@ func badRequest(detail string) *wire.Fault {
 
 // faultOf is an error as the API tells it.
 func faultOf(err error) *wire.Fault {
-	var f *wire.Fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*wire.Fault](err); ok {
 		return f
 	}
 	return wire.NewFault(http.StatusServiceUnavailable, "agent", err.Error(), "journalctl -u warren-agent")

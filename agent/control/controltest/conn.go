@@ -1,6 +1,7 @@
 package controltest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -78,7 +79,7 @@ func (b *buffer) read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	for {
 		switch {
-		case b.end != nil && b.end != io.EOF:
+		case b.end != nil && !errors.Is(b.end, io.EOF):
 			return 0, b.end
 		case len(b.bytes) > 0:
 			n := copy(p, b.bytes)
@@ -107,7 +108,7 @@ func (b *buffer) write(p []byte) (int, error) {
 func (b *buffer) close(why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.end == nil || why != io.EOF {
+	if b.end == nil || !errors.Is(why, io.EOF) {
 		b.end = why
 	}
 	if b.timer != nil {

@@ -64,7 +64,9 @@ func Start(tb testing.TB) *Controller {
 	mux.HandleFunc("POST "+wire.PathEnrollCheck, c.check)
 	mux.HandleFunc("POST "+wire.PathEnroll, c.enroll)
 	mux.HandleFunc("POST "+wire.PathStream, c.stream)
-	c.server = &http.Server{Handler: mux, TLSConfig: pin.Server(cert), ErrorLog: log.New(io.Discard, "", 0)}
+	c.server = &http.Server{
+		Handler: mux, TLSConfig: pin.Server(cert), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
+	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

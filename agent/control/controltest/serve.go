@@ -68,8 +68,7 @@ func (c *Controller) token(id string, secret []byte, name string) (*peers.Token,
 	if t == nil || !wire.MatchSecret(secret, t.Hash) {
 		return nil, wire.NewFault(http.StatusForbidden, "token-unknown", "there is no such token", "ask an admin")
 	}
-	var ps peers.Problems
-	if errors.As(t.Valid(name, time.Now()), &ps) {
+	if ps, invalid := errors.AsType[peers.Problems](t.Valid(name, time.Now())); invalid {
 		return nil, wire.FaultOf(http.StatusForbidden, ps)
 	}
 	return t, nil
@@ -90,8 +89,7 @@ func (c *Controller) enroll(w http.ResponseWriter, r *http.Request) {
 		err := c.apply(peers.EnrollHost{
 			Token: ask.TokenID, Identity: who, Name: ask.Name, Port: ask.Port, Endpoints: ask.Endpoints, Keys: ask.Keys,
 		})
-		var ps peers.Problems
-		if errors.As(err, &ps) {
+		if ps, invalid := errors.AsType[peers.Problems](err); invalid {
 			refuse(w, wire.FaultOf(http.StatusConflict, ps))
 			return
 		}
