@@ -37,7 +37,8 @@ func throughputRows(ctx context.Context, l *lab.Lab, m *lab.Mesh) ([]Row, error)
 	}
 	defer removeAll(dir)
 	program := filepath.Join(dir, "wireguard-go")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "golang.zx2c4.com/wireguard").CombinedOutput(); err != nil {
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "golang.zx2c4.com/wireguard")
+	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build wireguard-go: %v: %s", err, out)
 	}
 	from, to := l.Host("shop"), l.Host("warehouse")

@@ -56,12 +56,16 @@ func TestFlagBeforeEnvironmentBeforeFileBeforeDefault(t *testing.T) {
 		{"default", "", nil, []string{"run"}, got{":1", nil, "info"}},
 		{"file", file, nil, []string{"run"}, got{":2", []string{"a:1", "b:2"}, "warn"}},
 		{
-			"environment", file, map[string]string{"PROG_LISTEN": ":3", "PROG_ADVERTISE": "c:3,d:4"},
-			[]string{"run"}, got{":3", []string{"c:3", "d:4"}, "warn"},
+			"environment", file,
+			map[string]string{"PROG_LISTEN": ":3", "PROG_ADVERTISE": "c:3,d:4"},
+			[]string{"run"},
+			got{":3", []string{"c:3", "d:4"}, "warn"},
 		},
 		{
-			"flag", file, map[string]string{"PROG_LISTEN": ":3", "PROG_LOG_LEVEL": "error"},
-			[]string{"run", "--listen", ":4", "--log-level", "debug"}, got{":4", []string{"a:1", "b:2"}, "debug"},
+			"flag", file,
+			map[string]string{"PROG_LISTEN": ":3", "PROG_LOG_LEVEL": "error"},
+			[]string{"run", "--listen", ":4", "--log-level", "debug"},
+			got{":4", []string{"a:1", "b:2"}, "debug"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +26,9 @@ const (
 	GroupAdmin = "warren-admin"
 )
 
+// answerTime is how long a process may take to answer on a socket that is its own.
+const answerTime = time.Second
+
 // ErrInUse is returned for a socket on which somebody answers.
 var ErrInUse = errors.New("another process answers on the socket")
 
@@ -34,7 +38,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of the socket: %w", err)
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
+	if conn, err := net.DialTimeout("unix", path, answerTime); err == nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	}

@@ -87,8 +87,7 @@ func runAll() (int, error) {
 		cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, os.Stdout, os.Stdout
 		cmd.Env = append([]string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/root", "WARREN_IN_VM=1"}, p.Env...)
 		err := cmd.Run()
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return max(1, exit.ExitCode()), nil
 		}
 		if err != nil {
