@@ -15,12 +15,8 @@ import (
 
 // CheckToken says what a token would lead to, without using it.
 func (c *Controller) CheckToken(who api.Caller, check wire.EnrollCheck) (wire.EnrollOffer, error) {
-	if err := c.tooOften(who.From.Addr()); err != nil {
-		return wire.EnrollOffer{}, err
-	}
 	offer, err := c.offer(who, check)
-	c.countFailure(who.From.Addr(), err)
-	return offer, err
+	return offer, c.slowDown(who.From.Addr(), err)
 }
 
 func (c *Controller) offer(who api.Caller, check wire.EnrollCheck) (wire.EnrollOffer, error) {
@@ -52,13 +48,9 @@ func (c *Controller) offer(who api.Caller, check wire.EnrollCheck) (wire.EnrollO
 // Enroll admits the host that holds the caller's identity. The same host with the same token gets the
 // same answer again, so that a lost reply can be asked for once more.
 func (c *Controller) Enroll(ctx context.Context, who api.Caller, r wire.EnrollRequest) (wire.Enrolled, error) {
-	if err := c.tooOften(who.From.Addr()); err != nil {
-		return wire.Enrolled{}, err
-	}
 	h, err := c.enroll(ctx, who, r)
-	c.countFailure(who.From.Addr(), err)
 	if err != nil {
-		return wire.Enrolled{}, err
+		return wire.Enrolled{}, c.slowDown(who.From.Addr(), err)
 	}
 	return wire.Enrolled{
 		ID: h.ID, Name: h.Name, Site: h.Site, Address: h.Address, Address6: h.Address6, State: h.State,
@@ -155,23 +147,21 @@ func admits(inv *peers.Inventory, t *peers.Token, name string, now time.Time) er
 	return nil
 }
 
-func (c *Controller) tooOften(from netip.Addr) error {
-	wait := c.attempts.Wait(from, time.Now())
+// slowDown counts what callers did wrong, not what the controller did, and tells those who do it too
+// often nothing but to wait. Who does it right is never in the way of those, even from the same address.
+func (c *Controller) slowDown(from netip.Addr, err error) error {
+	fault, isFault := errors.AsType[*wire.Fault](err)
+	_, refused := errors.AsType[peers.Problems](err)
+	if !refused && (!isFault || fault.Status >= 500) {
+		return err
+	}
+	now := time.Now()
+	wait := c.attempts.Wait(from, now)
 	if wait == 0 {
-		return nil
+		c.attempts.Failed(from, now)
+		return err
 	}
 	f := wire.NewFault(429, "too-many-attempts", "too many attempts from this address have failed", "wait, then try again")
 	f.RetryAfter = int(math.Ceil(wait.Seconds()))
 	return f
-}
-
-// countFailure counts what the caller did wrong, not what the controller did.
-func (c *Controller) countFailure(from netip.Addr, err error) {
-	if err == nil {
-		return
-	}
-	fault, ok := errors.AsType[*wire.Fault](err)
-	if _, refused := errors.AsType[peers.Problems](err); refused || ok && fault.Status < 500 {
-		c.attempts.Failed(from, time.Now())
-	}
 }
