@@ -37,7 +37,8 @@ func explain(path string, err error) error {
 	case errors.Is(err, ErrLocked):
 		hint = " (there can be one on a data directory: systemctl status warren-controller)"
 	case full(err):
-		return fmt.Errorf("database %s: %w, the change was not made: %v (make room, nothing else is needed)",
+		// The cause stays in the chain: the controller tells a full disk by it, without knowing this package.
+		return fmt.Errorf("database %s: %w, the change was not made: %w (make room, nothing else is needed)",
 			path, ErrFull, err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		hint = " (the data directory must be writable and belong to the controller's user)"
