@@ -96,7 +96,13 @@ func (k *Kernel) probeUserspace() error {
 	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	switch {
 	case err == nil:
-		return tun.Close()
+		// Container engines put /dev/null over what a container shall not have, and that can be opened.
+		_, err = unix.IoctlGetUint32(int(tun.Fd()), unix.TUNGETFEATURES)
+		if err = errors.Join(err, tun.Close()); err != nil {
+			return fmt.Errorf("/dev/net/tun is not the device that tunnel processes need: %v; see: ls -l /dev/net/tun "+
+				"(in a container: --device /dev/net/tun)", err)
+		}
+		return nil
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		return errors.New("there is no /dev/net/tun for tunnel processes; try: modprobe tun " +
 			"(in a container: --device /dev/net/tun)")

@@ -34,6 +34,7 @@ func TestNewRefuses(t *testing.T) {
 		{"no capability, kernel", dropNetAdmin, Options{Backend: InKernel}, "CAP_NET_ADMIN"},
 		{"no capability, userspace", dropNetAdmin, Options{Backend: Userspace, Tunnels: noTunnels{}}, "CAP_NET_ADMIN"},
 		{"no TUN", hideTUN, Options{Backend: Userspace, Tunnels: noTunnels{}}, "modprobe tun"},
+		{"a masked TUN", maskTUN, Options{Backend: Userspace, Tunnels: noTunnels{}}, "not the device"},
 		{"a probe in the way", func(t *testing.T) { addBridge(t, probeName) }, Options{Backend: InKernel}, "in the way"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,6 +92,16 @@ func dropNetAdmin(t *testing.T) {
 	err := unix.Capget(&header, &caps[0])
 	caps[0].Effective &^= 1 << unix.CAP_NET_ADMIN
 	if err := errors.Join(err, unix.Capset(&header, &caps[0])); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// maskTUN puts /dev/null over /dev/net/tun for the thread of the test, as container engines do.
+func maskTUN(t *testing.T) {
+	t.Helper()
+	err := errors.Join(unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS),
+		unix.Mount("/dev/null", "/dev/net/tun", "", unix.MS_BIND, ""))
+	if err != nil {
 		t.Fatal(err)
 	}
 }
