@@ -137,6 +137,8 @@ func explain(err error, o *options) error {
 		return hinted{err, "stop the other one first (systemctl stop warren-agent), or use another --socket"}
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return hinted{err, "run it as root or as the user warren-agent, who owns " + o.dataDir}
+	case errors.Is(err, syscall.ENOTDIR):
+		return hinted{err, "a file is in the way: move it, or give --data-dir another folder"}
 	case store.IsFull(err):
 		return hinted{err, "make room: df -h " + o.dataDir}
 	}
