@@ -32,9 +32,15 @@ func faultResponse(doc *huma.OpenAPI) *huma.Response {
 	}
 }
 
-// dropUnused takes out the types of errors that huma would have used.
-func (s *Server) dropUnused() {
+// correct puts right what huma cannot know from the types: the records of peers are lists, and errors are
+// faults and none of its own types.
+func (s *Server) correct() {
 	schemas := s.huma.OpenAPI().Components.Schemas.Map()
 	delete(schemas, "ErrorModel")
 	delete(schemas, "ErrorDetail")
+	schemas["Peer"] = &huma.Schema{
+		Type: huma.TypeArray, Items: &huma.Schema{}, MinItems: new(7),
+		Description: "Another host: name, site, identity, joined, prefixes, keys (each a list of generation, public key, " +
+			"signature in base64), endpoints (each a list of kind and address). More elements may follow.",
+	}
 }

@@ -44,7 +44,7 @@ func New(b Backend, log *slog.Logger) *Server {
 	s := &Server{backend: b, log: log, mux: http.NewServeMux()}
 	s.huma = humago.New(s.mux, config())
 	s.routes()
-	s.dropUnused()
+	s.correct()
 	return s
 }
 
