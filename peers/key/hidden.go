@@ -34,6 +34,9 @@ func parseHidden(s string) (hidden, error) {
 	if err != nil {
 		return hidden{}, err
 	}
+	if b == ([Size]byte{}) {
+		return hidden{}, errors.New("all zero")
+	}
 	return hidden{b: &b}, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -79,9 +78,6 @@ func ParseIdentityKey(s string) (IdentityKey, error) {
 	h, err := parseHidden(s)
 	if err != nil {
 		return IdentityKey{}, fmt.Errorf("identity key: %v", err)
-	}
-	if h.ExposeBytes() == ([Size]byte{}) {
-		return IdentityKey{}, errors.New("identity key: all zero")
 	}
 	return IdentityKey{h}, nil
 }

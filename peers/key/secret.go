@@ -1,9 +1,10 @@
 package key
 
 import (
-	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
 )
 
@@ -26,24 +27,42 @@ func ParseSecret(s string) (Secret, error) {
 	return Secret{h}, nil
 }
 
-// Preshared derives the pre-shared key of the hosts a and b, in either order, by HKDF-SHA256 (RFC 5869).
-// The secret is uniformly random, so the extract step is left out as RFC 5869 §3.3 allows. The info
-// string is "warren/psk/1" and the two host ids in ascending order, each behind a byte with its length.
-func (s Secret) Preshared(a, b string) Preshared {
+// Preshared derives the pre-shared key of the hosts a and b, in either order. See Deriver.
+func (s Secret) Preshared(a, b string) Preshared { return s.Deriver().Preshared(a, b) }
+
+// A Deriver makes the pre-shared keys of many pairs from one secret. It is for one goroutine at a time.
+type Deriver struct {
+	mac  hash.Hash // nil where there is no secret
+	info []byte
+}
+
+// Deriver begins the making of pre-shared keys.
+func (s Secret) Deriver() *Deriver {
 	if s.IsZero() {
+		return &Deriver{}
+	}
+	return &Deriver{mac: hmac.New(sha256.New, s.b[:]), info: make([]byte, 0, 64)}
+}
+
+// Preshared derives the pre-shared key of the hosts a and b, in either order, by HKDF-SHA256 (RFC 5869);
+// no key where there is no secret. The secret is uniformly random, so the extract step is left out as
+// RFC 5869 §3.3 allows; of the expand step (§2.3) the first block is all that is needed. The info string
+// is "warren/psk/1" and the two host ids in ascending order, each behind a byte with its length.
+func (d *Deriver) Preshared(a, b string) Preshared {
+	if d.mac == nil {
 		return Preshared{}
 	}
 	if b < a {
 		a, b = b, a
 	}
-	info := make([]byte, 0, 64)
-	info = append(info, "warren/psk/1"...)
+	info := append(d.info[:0], "warren/psk/1"...)
 	info = append(append(info, byte(len(a))), a...)
 	info = append(append(info, byte(len(b))), b...)
-	// Expand fails only on more than 255 blocks of output, or on keys too short in FIPS mode.
-	out, err := hkdf.Expand(sha256.New, s.b[:], string(info), Size)
-	if err != nil {
-		return Preshared{}
-	}
-	return Preshared{hidden{b: (*[Size]byte)(out)}}
+	info = append(info, 1) // the number of the block
+	d.mac.Reset()
+	_, _ = d.mac.Write(info) // a hash never fails
+	d.info = info
+	var out [Size]byte
+	d.mac.Sum(out[:0])
+	return Preshared{hidden{b: &out}}
 }
