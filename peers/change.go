@@ -66,12 +66,13 @@ type EnrollHost struct {
 	Keys      []HostKey    `json:"keys"`
 }
 
-// UpdateHost is what a host reports of itself; nil leaves a field as it is.
+// UpdateHost is what a host reports of itself; nil leaves a field as it is. An empty list is not nil, in
+// the ledger either: a host may have no endpoints any more.
 type UpdateHost struct {
 	ID        HostID     `json:"id"`
 	Port      *uint16    `json:"port,omitempty"`
-	Endpoints []Endpoint `json:"endpoints,omitempty"`
-	Keys      []HostKey  `json:"keys,omitempty"` // of generations that have none yet
+	Endpoints []Endpoint `json:"endpoints,omitzero"`
+	Keys      []HostKey  `json:"keys,omitzero"` // of generations that have none yet, or another one
 }
 
 // SetHostState approves (pending → active), suspends, resumes (suspended → active) or revokes a host.

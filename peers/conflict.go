@@ -5,10 +5,12 @@ import (
 	"net/netip"
 )
 
-// conflict finds the foreign network that a prefix of ours equals, contains or lies within.
+// conflict finds the foreign network that a prefix of ours equals, contains or lies within. Half of all
+// addresses is no network but one of the two halves of a default route: VPN clients that take all
+// traffic set it like that, and longer prefixes are meant to win against it.
 func conflict(p netip.Prefix, foreign []Foreign) (Foreign, bool) {
 	for _, f := range foreign {
-		if f.Prefix.Overlaps(p) {
+		if f.Prefix.Bits() > 1 && f.Prefix.Overlaps(p) {
 			return f, true
 		}
 	}

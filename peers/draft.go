@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A draft is the next inventory while a change is applied to it. It copies a map before the first
@@ -35,19 +36,27 @@ func (d *draft) refuse(code, at, hint, format string, args ...any) {
 // checkChange checks what every change must have.
 func (d *draft) checkChange() {
 	c := d.change
-	if c.At.IsZero() || c.At.Year() > 9000 {
+	if c.At.Year() <= 1 || c.At.Year() > 9000 {
 		d.refuse("change-time", "", "", "the change has no usable time")
 	}
 	if c.By == "" || len(c.By) > 200 || len(c.Why) > 1000 {
 		d.refuse("change-by", "", "", "the change does not say who makes it, or says too much")
 	}
-	if c.Op == nil {
-		d.refuse("change-empty", "", "", "the change does nothing")
-		return
+	// JSON has no other text: what comes back from the ledger would have another hash.
+	if !utf8.ValidString(c.By) || !utf8.ValidString(c.Why) {
+		d.refuse("change-text", "", "", "the change says who makes it, or why, in something that is no UTF-8")
 	}
-	_, creates := c.Op.(CreateMesh)
-	if !creates && d.prev.Revision == 0 {
+}
+
+// apply applies the operation where there is something to apply it to.
+func (d *draft) apply() {
+	switch op := d.change.Op; {
+	case op == nil:
+		d.refuse("change-empty", "", "", "the change does nothing")
+	case op.Kind() != CreateMesh{}.Kind() && d.prev.Revision == 0:
 		d.refuse("mesh-missing", "mesh", "", "there is no mesh yet")
+	default:
+		op.apply(d)
 	}
 }
 
@@ -221,6 +230,12 @@ func (d *draft) checkName(at, name string) {
 		d.refuse("name-invalid", at, "use up to 63 of a-z, 0-9 and -, no - at either end", "%.80q is no valid name", name)
 	}
 }
+
+// handle is an id that Warren makes up and nobody types.
+var handle = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
+// isHandle reports whether an id survives JSON, and a path of the API, as it is.
+func isHandle(id string, longest int) bool { return len(id) <= longest && handle.MatchString(id) }
 
 func (d *draft) checkFuture(at string, t time.Time) {
 	if !t.After(d.change.At) {

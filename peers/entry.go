@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,9 +46,7 @@ var ErrConflict = errors.New("the ledger has moved on")
 func (inv *Inventory) Record(c Change) (*Inventory, Entry, error) {
 	d := newDraft(inv, c)
 	d.checkChange()
-	if d.problems == nil {
-		c.Op.apply(d)
-	}
+	d.apply()
 	if err := d.problems.err(); err != nil {
 		return nil, Entry{}, err
 	}
@@ -56,10 +55,12 @@ func (inv *Inventory) Record(c Change) (*Inventory, Entry, error) {
 		return nil, Entry{}, fmt.Errorf("encode change %s: %v", c.Op.Kind(), err)
 	}
 	e := Entry{
-		Revision: inv.Revision + 1, At: c.At.UTC(), By: c.By, Why: c.Why, Kind: c.Op.Kind(), Op: op,
+		Revision: inv.Revision + 1, At: d.change.At, By: c.By, Why: c.Why, Kind: c.Op.Kind(), Op: op,
 		Objects: d.objects(), Prev: inv.Head,
 	}
-	e.Hash = e.digest()
+	if e.Hash, err = e.digest(); err != nil {
+		return nil, Entry{}, fmt.Errorf("encode revision %d: %v", e.Revision, err)
+	}
 	d.next.Revision, d.next.Head = e.Revision, e.Hash
 	return d.next, e, nil
 }
@@ -97,37 +98,39 @@ func (e Entry) Follows(rev Revision, head Hash) error {
 		return fmt.Errorf("revision %d follows on %d: %w", e.Revision, rev, ErrChain)
 	case e.Prev != head:
 		return fmt.Errorf("revision %d does not name the hash of %d: %w", e.Revision, rev, ErrChain)
-	case e.digest() != e.Hash:
+	}
+	if sum, err := e.digest(); err != nil || sum != e.Hash {
 		return fmt.Errorf("revision %d does not have the hash that it names: %w", e.Revision, ErrChain)
 	}
 	return nil
 }
 
-// Hosts are the hosts whose record, as others see it, the entry may have changed; all is true where
-// that may be every host's.
+// Hosts are the hosts that the entry changed; all is true where it may have changed every host's record,
+// as others see it. An entry cannot tell that a site's prefixes went over to another host with one of
+// its gateways: who needs that asks the inventory for the gateways of the host's site.
 func (e Entry) Hosts() (ids []HostID, all bool) {
 	for _, o := range e.Objects {
 		if id, ok := strings.CutPrefix(o.Key, "host/"); ok {
 			ids = append(ids, HostID(id))
 		}
-		switch e.Kind {
-		case SetMesh{}.Kind(), SetSite{}.Kind(), RemoveSite{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind():
-			all = true
-		}
+	}
+	switch e.Kind {
+	case SetMesh{}.Kind(), SetSite{}.Kind(), RemoveSite{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind():
+		all = len(e.Objects) > 0
 	}
 	return ids, all
 }
 
 // digest is SHA-256 over the JSON of the entry with a zero hash. The JSON is canonical because the
 // order of the fields is that of the type and raw parts are compacted on the way out.
-func (e Entry) digest() Hash {
+func (e Entry) digest() (Hash, error) {
 	e.Hash = Hash{}
 	e.At = e.At.UTC()
 	raw, err := json.Marshal(e)
 	if err != nil { // raw parts that are no JSON
-		return Hash{}
+		return Hash{}, err
 	}
-	return sha256.Sum256(append([]byte("warren/entry/1\n"), raw...))
+	return sha256.Sum256(append([]byte("warren/entry/1\n"), raw...)), nil
 }
 
 // DecodeEntry reads the JSON of an entry strictly. It does not check the chain: see Follows.
@@ -143,8 +146,8 @@ func DecodeEntry(raw []byte) (Entry, error) {
 func Load(rev Revision, head Hash, objects map[string]json.RawMessage) (*Inventory, error) {
 	inv := &Inventory{Revision: rev, Head: head}
 	d := newDraft(inv, Change{})
-	for name, raw := range objects {
-		if err := d.load(name, raw); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(objects)) {
+		if err := d.load(name, objects[name]); err != nil {
 			return nil, fmt.Errorf("object %s: %v", name, err)
 		}
 	}

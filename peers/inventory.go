@@ -174,6 +174,11 @@ func (inv *Inventory) SortedHosts() []*Host {
 	return slices.SortedFunc(maps.Values(inv.Hosts), func(a, b *Host) int { return strings.Compare(a.Name, b.Name) })
 }
 
+// sortedSites are all sites in the order of their names.
+func (inv *Inventory) sortedSites() []*Site {
+	return slices.SortedFunc(maps.Values(inv.Sites), func(a, b *Site) int { return strings.Compare(a.Name, b.Name) })
+}
+
 // AdminWith finds the admin with an identity.
 func (inv *Inventory) AdminWith(id key.Identity) (*Admin, bool) {
 	for _, a := range inv.Admins {

@@ -119,7 +119,7 @@ func (inv *Inventory) Peer(id HostID) (Peer, bool) { return inv.peer(id, inv.gat
 
 func (inv *Inventory) peer(id HostID, gateways map[HostID][]netip.Prefix) (Peer, bool) {
 	h := inv.Hosts[id]
-	if h == nil || h.State != HostActive {
+	if h == nil || !inv.planned(h) {
 		return Peer{}, false
 	}
 	p := Peer{
@@ -133,22 +133,45 @@ func (inv *Inventory) peer(id HostID, gateways map[HostID][]netip.Prefix) (Peer,
 	}
 	p.Endpoints = slices.Clone(h.Endpoints)
 	slices.SortStableFunc(p.Endpoints, func(a, b Endpoint) int { return a.Kind.rank() - b.Kind.rank() })
-	return p, len(p.Keys) > 0
+	return p, true
 }
 
-// gateways are the prefixes of each site by the first of its gateways that is active.
+// candidates are the endpoints that a host may try: those of an address family that it has, or all where
+// that leaves none.
+func (p *Peer) candidates(ipv6 bool) []Endpoint {
+	if ipv6 {
+		return p.Endpoints
+	}
+	var out []Endpoint
+	for _, e := range p.Endpoints {
+		if e.Address.Addr().Is4() {
+			out = append(out, e)
+		}
+	}
+	if out == nil {
+		return p.Endpoints
+	}
+	return out
+}
+
+// gateways are the prefixes of each site by the first of its gateways that is in anybody's plan.
 func (inv *Inventory) gateways() map[HostID][]netip.Prefix {
 	out := map[HostID][]netip.Prefix{}
-	for _, name := range slices.Sorted(maps.Keys(inv.Sites)) {
-		s := inv.Sites[name]
+	for _, s := range inv.Sites {
 		for _, gw := range s.Gateways {
-			if h, ok := inv.HostNamed(gw); ok && h.State == HostActive {
-				out[h.ID] = append(out[h.ID], s.Prefixes...)
+			if h, ok := inv.HostNamed(gw); ok && inv.planned(h) {
+				out[h.ID] = s.Prefixes // a host belongs to one site
 				break
 			}
 		}
 	}
 	return out
+}
+
+// planned reports whether a host is in the plans of others.
+func (inv *Inventory) planned(h *Host) bool {
+	return h.State == HostActive &&
+		slices.ContainsFunc(h.Keys, func(k HostKey) bool { return inv.Mesh.HasGeneration(k.Generation) })
 }
 
 func (k EndpointKind) rank() int {
@@ -189,9 +212,17 @@ func DerivePSKs(secrets map[Generation]key.Secret, self HostID, peer *Peer) map[
 // WithPSKs is the plan with the pre-shared keys that follow from the secrets of the generations.
 func (p Plan) WithPSKs(secrets map[Generation]key.Secret) Plan {
 	p.PSKs = PSKs{}
-	for i := range p.Peers {
-		for g, psk := range DerivePSKs(secrets, p.Self.ID, &p.Peers[i]) {
-			p.PSKs.Put(g, p.Peers[i].ID, psk)
+	for g, secret := range secrets {
+		deriver := secret.Deriver()
+		for i := range p.Peers {
+			peer := &p.Peers[i]
+			if _, ok := peer.Key(g); !ok {
+				continue
+			}
+			if p.PSKs[g] == nil {
+				p.PSKs[g] = make(map[HostID]key.Preshared, len(p.Peers))
+			}
+			p.PSKs[g][peer.ID] = deriver.Preshared(string(p.Self.ID), string(peer.ID))
 		}
 	}
 	return p

@@ -26,7 +26,8 @@ func (p Problem) String() string {
 	return s
 }
 
-// Problems are all problems of one change, in the order in which they were found. As an error it is
+// Problems are all problems of one change, in the order in which they were found, which does not depend
+// on anything but the change and the inventory. As an error it is
 // what Inventory.Apply returns; use errors.As to get at it.
 type Problems []Problem
 

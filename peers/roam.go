@@ -14,6 +14,7 @@ const (
 	roamStale    = 150 * time.Second // a handshake older than this: the peer does not answer
 	roamPatience = 6 * time.Second   // for one candidate: a handshake and its first repetition
 	roamSlow     = 30 * time.Second  // for one candidate once all were tried roamRounds times
+	roamDoubt    = roamStale         // for a peer whose last handshake is yet to come: the clock went back
 	roamRounds   = 3
 )
 
@@ -31,6 +32,8 @@ type AttemptKey struct {
 
 // Roam gives the steps that try the next endpoint candidate of peers which do not answer, and the
 // attempts to remember for the next call. A peer that answers is left alone, wherever the kernel finds it.
+// One whose last handshake lies in the future has either had it before the clock went back, or is about
+// to have a new one: it is believed for as long as a handshake holds.
 func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]Step, map[AttemptKey]Attempt) {
 	var steps []Step
 	next := map[AttemptKey]Attempt{}
@@ -46,11 +49,12 @@ func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]St
 		for i := range p.Peers {
 			k, _ := p.Peers[i].Key(in.Generation)
 			peer := have[k]
-			if peer == nil || peer.Answers(now) {
+			if peer == nil || peer.Answers(now) && !peer.LastHandshake.After(now) {
 				continue
 			}
 			at := AttemptKey{Link: in.Name, Key: k}
-			step, attempt, move := roamPeer(&p.Peers[i], peer, in, attempts[at], now, p.Mesh.Keepalive)
+			r := roamer{want: &p.Peers[i], have: peer, in: in, candidates: p.Peers[i].candidates(s.IPv6)}
+			step, attempt, move := r.next(attempts[at], now, p.Mesh.Keepalive)
 			next[at] = attempt
 			if move {
 				steps = append(steps, step)
@@ -66,27 +70,49 @@ func (p *LinkPeer) Answers(now time.Time) bool {
 	return !p.LastHandshake.IsZero() && now.Sub(p.LastHandshake) < roamStale
 }
 
-func roamPeer(want *Peer, have *LinkPeer, in Interface, a Attempt, now time.Time, keepalive int) (SetPeer, Attempt, bool) {
+// A roamer tries the candidates of one peer in turn.
+type roamer struct {
+	want       *Peer
+	have       *LinkPeer
+	in         Interface
+	candidates []Endpoint
+}
+
+// patience is how long to wait for the present candidate.
+func (r *roamer) patience(a Attempt, now time.Time) time.Duration {
+	switch {
+	case a.Tried == 0 && r.have.LastHandshake.After(now):
+		return roamDoubt
+	case a.Tried >= roamRounds*max(1, len(r.candidates)):
+		return roamSlow
+	}
+	return roamPatience
+}
+
+// at is the address of the candidate whose turn it is.
+func (r *roamer) at(tried int) netip.AddrPort {
+	return r.candidates[tried%len(r.candidates)].At(r.in.Generation)
+}
+
+func (r *roamer) next(a Attempt, now time.Time, keepalive int) (SetPeer, Attempt, bool) {
 	if a.Since.IsZero() || now.Before(a.Since) {
 		return SetPeer{}, Attempt{Since: now, Tried: a.Tried}, false
 	}
-	patience := roamPatience
-	if a.Tried >= roamRounds*max(1, len(want.Endpoints)) {
-		patience = roamSlow
-	}
-	if now.Sub(a.Since) < patience {
+	if now.Sub(a.Since) < r.patience(a, now) {
 		return SetPeer{}, a, false
 	}
 	a = Attempt{Since: now, Tried: a.Tried + 1}
-	step := SetPeer{Link: in.Name, Host: want.Name}
-	step.Key, _ = want.Key(in.Generation)
-	if n := len(want.Endpoints); n > 0 {
-		step.Endpoint = want.Endpoints[a.Tried%n].At(in.Generation)
+	step := SetPeer{Link: r.in.Name, Host: r.want.Name, Key: r.have.Key}
+	if n := len(r.candidates); n > 0 {
+		if r.at(a.Tried) == r.have.Endpoint {
+			a.Tried++ // it is being tried
+		}
+		step.Endpoint = r.at(a.Tried)
 	}
-	if step.Endpoint == have.Endpoint {
+	if step.Endpoint == r.have.Endpoint {
 		step.Endpoint = netip.AddrPort{}
 	}
-	if have.Keepalive == 0 {
+	if r.have.Keepalive == 0 {
 		step.Keepalive = &keepalive
 	}
 	return step, a, step.Endpoint.IsValid() || step.Keepalive != nil

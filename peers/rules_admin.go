@@ -17,6 +17,9 @@ func (op AddAdmin) apply(d *draft) {
 	if h := d.next.Hosts[HostID(op.Identity.Fingerprint())]; h != nil {
 		d.refuse("identity-taken", at, "", "host %q has the same identity", h.Name)
 	}
+	if b := d.next.Buried[HostID(op.Identity.Fingerprint())]; b != nil {
+		d.refuse("identity-revoked", at, "", "this identity was revoked when it was that of host %q", b.Name)
+	}
 	d.putAdmin(Admin{Name: op.Name, Identity: op.Identity, Added: d.change.At})
 }
 

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,6 +24,9 @@ func (op EnrollHost) apply(d *draft) {
 	if b := d.next.Buried[id]; b != nil {
 		d.refuse("identity-revoked", at, "enrol with a new identity: warren leave --force, then warren enroll TOKEN",
 			"this identity was revoked when the host was named %q", b.Name)
+	}
+	if a, ok := d.next.AdminWith(op.Identity); ok {
+		d.refuse("identity-taken", at, "warren leave --force, then warren enroll TOKEN", "admin %q has the same identity", a.Name)
 	}
 	if h, taken := d.next.HostNamed(op.Name); taken && h.ID != id {
 		d.refuse("name-taken", at, "choose another with --name, or remove the old host: warren host rm "+op.Name,
@@ -64,10 +68,7 @@ func (d *draft) useToken(op EnrollHost, h *Host) {
 // ended, so an address is not given to somebody else soon after its host was removed.
 func (d *draft) allocate(h *Host) {
 	m := d.next.Mesh
-	used := make(map[netip.Addr]bool, len(d.next.Hosts))
-	for _, other := range d.next.Hosts {
-		used[other.Address] = true
-	}
+	var used map[netip.Addr]bool
 	size := uint32(1) << (32 - m.Overlay.Bits())
 	for range size {
 		index := m.NextIndex
@@ -78,12 +79,33 @@ func (d *draft) allocate(h *Host) {
 			continue
 		}
 		h.Address, h.Address6 = nth(m.Overlay, index), nth(m.Overlay6, index)
-		if !used[h.Address] {
+		if used == nil && d.addressFree(h.Address) || used != nil && !used[h.Address] {
 			d.putMesh(m)
 			return
 		}
+		if used == nil {
+			used = d.usedAddresses()
+		}
 	}
 	d.refuse("overlay-full", "mesh/overlay", "remove hosts that are gone: warren host rm NAME", "no free address is left in %v", m.Overlay)
+}
+
+// addressFree is for the first try, which nearly always succeeds: it costs less than usedAddresses.
+func (d *draft) addressFree(a netip.Addr) bool {
+	for _, other := range d.next.Hosts {
+		if other.Address == a {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *draft) usedAddresses() map[netip.Addr]bool {
+	used := make(map[netip.Addr]bool, len(d.next.Hosts))
+	for _, other := range d.next.Hosts {
+		used[other.Address] = true
+	}
+	return used
 }
 
 // nth is the address at an index of a prefix.
@@ -124,7 +146,10 @@ func (op UpdateHost) apply(d *draft) {
 func (d *draft) mergeKeys(h *Host, keys []HostKey) []HostKey {
 	at := "host/" + h.Name + "/keys"
 	merged := slices.Clone(h.Keys)
-	for _, k := range keys {
+	for i, k := range keys {
+		if slices.ContainsFunc(keys[:i], func(o HostKey) bool { return o.Generation == k.Generation }) {
+			d.refuse("key-twice", at, "", "generation %d has two keys", k.Generation)
+		}
 		if !d.next.Mesh.HasGeneration(k.Generation) {
 			d.refuse("key-generation", at, "", "generation %d is not in use", k.Generation)
 		}
@@ -133,10 +158,13 @@ func (d *draft) mergeKeys(h *Host, keys []HostKey) []HostKey {
 		}
 		d.checkKeyFree(at, h.ID, k.Public)
 		merged = slices.DeleteFunc(merged, func(old HostKey) bool { return old.Generation == k.Generation })
+		if slices.ContainsFunc(merged, func(o HostKey) bool { return o.Public == k.Public }) {
+			d.refuse("key-reused", at, "", "the key of generation %d is that of another generation too", k.Generation)
+		}
 		merged = append(merged, k)
 	}
 	merged = slices.DeleteFunc(merged, func(k HostKey) bool { return !d.next.Mesh.HasGeneration(k.Generation) })
-	slices.SortFunc(merged, func(a, b HostKey) int { return int(a.Generation) - int(b.Generation) })
+	slices.SortFunc(merged, func(a, b HostKey) int { return cmp.Compare(a.Generation, b.Generation) })
 	return merged
 }
 
@@ -178,13 +206,16 @@ func (d *draft) unusable(e Endpoint) string {
 		return "is no plain address with a port"
 	case e.Address.Port() == 0 || e.Address.Port() == 65535:
 		return "has a port with no room for a second one behind it"
-	case a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast():
+	case a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() || a == broadcast():
 		return "cannot be reached from other hosts"
 	case d.next.Mesh.Overlay.Contains(a) || d.next.Mesh.Overlay6.Contains(a):
 		return "lies within the overlay: the tunnel would run through itself"
 	}
 	return ""
 }
+
+// broadcast is the limited broadcast address (RFC 919 §7).
+func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
 
 func (d *draft) host(id HostID) (Host, bool) {
 	h := d.next.Hosts[id]
@@ -222,7 +253,7 @@ func (op RemoveHost) apply(d *draft) {
 	if !ok {
 		return
 	}
-	for _, s := range d.next.Sites {
+	for _, s := range d.next.sortedSites() {
 		if slices.Contains(s.Gateways, h.Name) {
 			d.refuse("host-used", "host/"+h.Name, "take it out of the site first", "it is a gateway of site %q", s.Name)
 		}

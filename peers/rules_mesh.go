@@ -21,11 +21,15 @@ func (op CreateMesh) apply(d *draft) {
 		return
 	}
 	d.checkName("mesh", op.Name)
-	if op.ID == "" || len(op.ID) > 64 {
+	if !isHandle(op.ID, 64) {
 		d.refuse("mesh-id", "mesh", "", "the mesh has no usable id")
 	}
 	d.checkOverlay(op.Overlay, 4, 8, 28)
 	d.checkOverlay(op.Overlay6, 6, 32, 112)
+	if op.Overlay.IsValid() && op.Overlay6.IsValid() && 128-op.Overlay6.Bits() < 32-op.Overlay.Bits() {
+		d.refuse("overlay-invalid", "mesh/overlay6", fmt.Sprintf("use a /%d or larger", 96+op.Overlay.Bits()),
+			"%v has fewer addresses than %v", op.Overlay6, op.Overlay)
+	}
 	d.putMesh(Mesh{
 		ID: op.ID, Name: op.Name, Overlay: op.Overlay, Overlay6: op.Overlay6,
 		MTU: DefaultMTU, Keepalive: DefaultKeepalive, Created: d.change.At,
@@ -36,9 +40,9 @@ func (op CreateMesh) apply(d *draft) {
 // checkOverlay checks a prefix that addresses of hosts come from. Only private ranges (RFC 1918,
 // RFC 6598, RFC 4193) are let in: anything else would take addresses away from the internet.
 func (d *draft) checkOverlay(p netip.Prefix, family, shortest, longest int) {
-	at := "mesh/overlay"
+	at, ranges := "mesh/overlay", "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10"
 	if family == 6 {
-		at = "mesh/overlay6"
+		at, ranges = "mesh/overlay6", "fc00::/7"
 	}
 	switch {
 	case !p.IsValid() || p.Addr().Is4() != (family == 4) || p.Addr().Is4In6():
@@ -48,8 +52,7 @@ func (d *draft) checkOverlay(p netip.Prefix, family, shortest, longest int) {
 	case p.Bits() < shortest || p.Bits() > longest:
 		d.refuse("overlay-invalid", at, "", "%v must be between /%d and /%d", p, shortest, longest)
 	case !slices.ContainsFunc(privateRanges(), func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Contains(p.Addr()) }):
-		d.refuse("overlay-public", at, "use a part of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10",
-			"%v is not a private range", p)
+		d.refuse("overlay-public", at, "use a part of "+ranges, "%v is not a private range", p)
 	}
 }
 

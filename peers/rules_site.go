@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 func (op SetSite) apply(d *draft) {
@@ -49,7 +48,7 @@ func (d *draft) checkSitePrefix(at string, op SetSite, index int, p netip.Prefix
 			d.refuse("site-overlap", at, "", "%v overlaps prefix %d of the same site, %v", p, j, q)
 		}
 	}
-	for _, other := range slices.SortedFunc(maps.Values(d.next.Sites), func(a, b *Site) int { return strings.Compare(a.Name, b.Name) }) {
+	for _, other := range d.next.sortedSites() {
 		for _, q := range other.Prefixes {
 			if other.Name != op.Name && p.Overlaps(q) {
 				d.refuse("site-overlap", at, "", "%v of site %q overlaps %v of site %q", p, op.Name, q, other.Name)
@@ -69,7 +68,8 @@ func (op RemoveSite) apply(d *draft) {
 			d.refuse("site-used", at, "warren host rm "+h.Name, "host %q belongs to it", h.Name)
 		}
 	}
-	for _, t := range d.next.Tokens {
+	for _, id := range slices.Sorted(maps.Keys(d.next.Tokens)) {
+		t := d.next.Tokens[id]
 		if t.Site == op.Name && t.Valid(t.Name, d.change.At) == nil {
 			d.refuse("site-used", at, "warren token revoke "+t.ID, "token %s admits hosts to it", t.ID)
 		}

@@ -9,7 +9,7 @@ const (
 
 func (op CreateToken) apply(d *draft) {
 	at := "token/" + op.ID
-	if op.ID == "" || len(op.ID) > 32 || d.next.Tokens[op.ID] != nil {
+	if !isHandle(op.ID, 32) || d.next.Tokens[op.ID] != nil {
 		d.refuse("token-id", at, "", "the token has no usable id")
 	}
 	if op.Hash == (Hash{}) {

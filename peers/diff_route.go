@@ -1,0 +1,113 @@
+package peers
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/warren-mesh/warren/peers/key"
+)
+
+// routes moves every prefix to the interface on which its peer has proven to answer.
+func (d *differ) routes() {
+	wanted := d.wantedRoutes()
+	byPrefix := make(map[netip.Prefix]Route, len(wanted))
+	for _, r := range wanted {
+		byPrefix[r.Prefix] = r
+	}
+	right := make(map[netip.Prefix]bool, len(wanted))
+	for _, r := range d.state.Routes {
+		if byPrefix[r.Prefix] == r {
+			right[r.Prefix] = true
+		}
+	}
+	for _, r := range d.state.Routes {
+		// A second route to a prefix, beside the right one, is as wrong as one to a foreign prefix.
+		if want, ok := byPrefix[r.Prefix]; !ok || right[r.Prefix] && want != r {
+			d.unroute = append(d.unroute, DelRoute{Route: r})
+		}
+	}
+	for _, r := range wanted {
+		if !right[r.Prefix] {
+			d.move = append(d.move, SetRoute{Route: r})
+		}
+	}
+}
+
+func (d *differ) wantedRoutes() []Route {
+	within := d.withinOverlay()
+	out := make([]Route, 0, 2+2*len(d.plan.Peers))
+	for _, prefix := range []netip.Prefix{d.plan.Mesh.Overlay, d.plan.Mesh.Overlay6} {
+		// A foreign network that is a part of the overlay wins against this route anyway, and the rest of
+		// the overlay must not leave by a default route because of it.
+		out = d.wantRoute(out, Route{Prefix: prefix}, slices.DeleteFunc(slices.Clone(within), func(f Foreign) bool {
+			return f.Prefix.Bits() > prefix.Bits()
+		}))
+	}
+	for i := range d.plan.Peers {
+		peer := &d.plan.Peers[i]
+		link := d.linkTo(peer)
+		if link == "" {
+			continue
+		}
+		for _, prefix := range peer.Prefixes {
+			r := Route{Prefix: prefix, Link: link, Source: d.plan.Self.Address}
+			if prefix.Addr().Is6() {
+				r.Source = d.plan.Self.Address6
+			}
+			foreign := d.state.Foreign
+			if d.plan.Mesh.Overlay.Contains(prefix.Addr()) || d.plan.Mesh.Overlay6.Contains(prefix.Addr()) {
+				foreign = within
+			}
+			out = d.wantRoute(out, r, foreign)
+		}
+	}
+	return out
+}
+
+// withinOverlay are the foreign networks that can be in conflict with addresses of the overlay. Mostly
+// there is none, which spares a look at all of them for each peer.
+func (d *differ) withinOverlay() (out []Foreign) {
+	for _, f := range d.state.Foreign {
+		if f.Prefix.Overlaps(d.plan.Mesh.Overlay) || f.Prefix.Overlaps(d.plan.Mesh.Overlay6) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// wantRoute appends the route unless the host cannot have it.
+func (d *differ) wantRoute(out []Route, r Route, foreign []Foreign) []Route {
+	if !r.Prefix.IsValid() || r.Prefix.Addr().Is6() && !d.state.IPv6 {
+		return out
+	}
+	if _, taken := conflict(r.Prefix, foreign); taken {
+		return out
+	}
+	return append(out, r)
+}
+
+// linkTo is the interface that traffic to a peer takes: the newest generation on which it has answered,
+// or the oldest that both have while it has answered on none.
+func (d *differ) linkTo(peer *Peer) string {
+	link := ""
+	for i := range d.plan.Interfaces {
+		in := &d.plan.Interfaces[i]
+		k, ok := peer.Key(in.Generation)
+		if !ok || !d.has(in) {
+			continue
+		}
+		if link == "" || d.proven(in.Name, k) {
+			link = in.Name
+		}
+	}
+	return link
+}
+
+func (d *differ) proven(link string, k key.Public) bool {
+	l := d.links[link]
+	if l == nil {
+		return false
+	}
+	p := l.byKey[k]
+	return p != nil && !p.LastHandshake.IsZero()
+}
