@@ -20,7 +20,8 @@ func NewFault(status int, code, detail, hint string) *Fault {
 	return &Fault{Type: "about:blank", Status: status, Code: code, Detail: detail, Hint: hint}
 }
 
-// FaultOf makes a fault of the problems of a refused change. The first one speaks for all.
+// FaultOf makes a fault of the problems of a refused change, of which there must be one. The first one
+// speaks for all.
 func FaultOf(status int, ps peers.Problems) *Fault {
 	f := NewFault(status, ps[0].Code, ps.Error(), ps[0].Hint)
 	if len(ps) == 1 {

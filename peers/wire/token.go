@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/warren-mesh/warren/peers"
@@ -49,12 +51,15 @@ func MatchSecret(secret []byte, hash peers.Hash) bool {
 }
 
 // Encode writes the string to paste: pin (32 bytes), secret (32), then id and addresses, each behind
-// its length in one byte, then CRC-32 (IEEE 802.3, big endian) of it all, so that a mangled token is told from a refused one.
+// its length in one byte, then CRC-32 (IEEE 802.3, big endian) of it all, so that a mangled token is told
+// from a refused one. Addresses after the first eight are left out, and so are those with no letter or
+// more than 255.
 func (t *Token) Encode() string {
 	var b bytes.Buffer
 	b.Write(t.Pin[:])
 	b.Write(t.Secret[:])
-	for _, s := range append([]string{t.ID}, t.Controllers...) {
+	addresses := slices.DeleteFunc(slices.Clone(t.Controllers), func(a string) bool { return a == "" || len(a) > 255 })
+	for _, s := range append([]string{t.ID}, addresses[:min(len(addresses), maxTokenAddress)]...) {
 		b.WriteByte(byte(len(s)))
 		b.WriteString(s)
 	}
@@ -90,6 +95,9 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, err
 	}
 	t.ID, t.Controllers = fields[0], fields[1:]
+	if t.Pin.IsZero() {
+		return Token{}, fmt.Errorf("%w: it does not say which controller it is of", ErrToken)
+	}
 	return t, nil
 }
 
@@ -114,3 +122,9 @@ func (t Token) String() string { return "token " + t.ID + " (secret hidden)" }
 
 // GoString hides the secret.
 func (t Token) GoString() string { return t.String() }
+
+// Format hides the secret whatever the verb.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
+
+// MarshalText always fails with key.ErrMarshal: Encode is what is meant.
+func (t Token) MarshalText() ([]byte, error) { return nil, key.ErrMarshal }
