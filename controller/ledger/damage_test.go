@@ -259,11 +259,20 @@ func TestNotOurs(t *testing.T) {
 				!strings.Contains(err.Error(), path) {
 				t.Errorf("%v; want it to be %v and to say %q", err, c.want, c.says)
 			}
-			if errors.Is(err, ErrDamaged) && !strings.Contains(err.Error(), "warren-controller restore FILE") {
-				t.Errorf("%v: no hint", err)
+			if errors.Is(err, ErrDamaged) && !strings.Contains(hintOf(err), "put the last backup in its place") {
+				t.Errorf("%v: hint %q", err, hintOf(err))
 			}
 		})
 	}
+}
+
+// hintOf is what the program tells as a hint.
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if !errors.As(err, &h) {
+		return ""
+	}
+	return h.Hint()
 }
 
 func copyBytes(t testing.TB, path string, raw []byte) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"syscall"
 )
 
@@ -25,25 +26,41 @@ func flawf(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
 }
 
+// A hinted error knows what helps. The program says it in a line of its own.
+type hinted struct {
+	error
+	hint string
+}
+
+// Hint says what helps.
+func (h *hinted) Hint() string { return h.hint }
+
+// Unwrap gives the error without the hint.
+func (h *hinted) Unwrap() error { return h.error }
+
 // explain says which file an error is about, and what helps.
 func explain(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	hint := ""
+	told := fmt.Errorf("database %s: %w", path, err)
 	switch {
 	case errors.Is(err, ErrDamaged):
-		hint = " (restore a backup: warren-controller restore FILE)"
+		return &hinted{told, "keep the damaged file, it may hold what a backup lacks, and put the last backup in its place"}
 	case errors.Is(err, ErrLocked):
-		hint = " (there can be one on a data directory: systemctl status warren-controller)"
+		return &hinted{told, "there can be one on a data directory: systemctl status warren-controller"}
 	case full(err):
 		// The cause stays in the chain: the controller tells a full disk by it, without knowing this package.
-		return fmt.Errorf("database %s: %w, the change was not made: %w (make room, nothing else is needed)",
-			path, ErrFull, err)
+		return &hinted{
+			fmt.Errorf("database %s: %w, the change was not made: %w", path, ErrFull, err),
+			"make room, nothing else is needed: df -h " + filepath.Dir(path),
+		}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		hint = " (the data directory must be writable and belong to the controller's user)"
+		return &hinted{
+			told, "the data directory must be writable and belong to the controller's user: ls -ld " + filepath.Dir(path),
+		}
 	}
-	return fmt.Errorf("database %s: %w%s", path, err, hint)
+	return told
 }
 
 // full tells the ways in which a file system says that it takes no more.
