@@ -21,6 +21,7 @@ type health struct {
 	pulses    map[peers.AttemptKey]pulse
 	answering bool      // every peer is up
 	hopeful   time.Time // when a peer last appeared or ceased to answer
+	eager     time.Time // when a generation last appeared, whose first handshakes somebody may wait for
 }
 
 // A pulse is the sign of life of one peer on one interface.

@@ -90,10 +90,10 @@ func (l *loop) healthPause(now time.Time) time.Duration {
 	if l.plan == nil || l.health.answering {
 		return healthEvery
 	}
-	switch age := now.Sub(l.health.hopeful); {
-	case age < fastFor:
+	switch {
+	case now.Sub(l.health.eager) < fastFor:
 		return healthFast
-	case age < soonFor:
+	case now.Sub(l.health.hopeful) < soonFor:
 		return healthSoon
 	}
 	return healthEvery

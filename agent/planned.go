@@ -58,14 +58,21 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	l.trouble.set(fromPlan, problems...)
 	now := time.Now()
 	n := &planned{want: checked, received: p, head: head, fresh: fresh, since: now}
-	known := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0
+	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0
 	l.compare(l.plan, n)
+	if known := l.plan != nil && samePlaces(l.plan.want.Interfaces, p.Interfaces); !known {
+		l.health.eager = now
+	}
 	l.plan = n
 	l.makeKeys()
-	if fresh && !known {
+	if fresh && !kept {
 		l.saver.offer(p, head)
 	}
-	l.health.hopeful = now
+}
+
+// samePlaces reports whether two plans have the same generations.
+func samePlaces(a, b []peers.Interface) bool {
+	return slices.EqualFunc(a, b, func(a, b peers.Interface) bool { return a.Generation == b.Generation })
 }
 
 // compare says in the log what is worth a line about a change of plans.
@@ -80,16 +87,19 @@ func (l *loop) compare(old, n *planned) {
 		}
 	}
 	is := len(n.want.Peers)
-	if gone := missing(old, n); gone >= 2 && gone*2 >= was {
+	if gone := countGone(old, n); gone >= 2 && gone*2 >= was {
 		l.Log.Warn("the new plan removes most peers", "removed", gone, "before", was, "after", is,
 			"revision", n.want.Revision)
+		return
+	}
+	if old != nil && old.head == n.head {
 		return
 	}
 	l.Log.Info("plan", "revision", n.want.Revision, "peers", is, "interfaces", len(n.want.Interfaces), "from_disk", !n.fresh)
 }
 
-// missing counts the peers of the old plan that the new one is without.
-func missing(old, n *planned) (gone int) {
+// countGone counts the peers of the old plan that the new one is without.
+func countGone(old, n *planned) (gone int) {
 	if old == nil {
 		return 0
 	}

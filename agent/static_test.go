@@ -3,6 +3,7 @@ package agent_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -152,6 +153,38 @@ func TestReboot(t *testing.T) {
 func equalButForHandshakes(a, b string) bool {
 	strip := func(s string) string { return strings.ReplaceAll(s, " persistent-keepalive 25", "") }
 	return strip(a) == strip(b)
+}
+
+// TestOlderPlanOnDisk: the agent was killed before it could keep the last plan. What the kernel has of that
+// one stays until the controller says otherwise.
+func TestOlderPlanOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := two(t)
+		time.Sleep(2 * time.Second)
+		path := filepath.Join(r.dir, "plan")
+		older, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.c.AddHost("branch", "198.51.100.4:51820")
+		r.eventually("all is well", 10*time.Second, func() bool { return r.status().State == wire.StateOK })
+		r.kernel.taken()
+		r.c.Down(true)
+		r.restart(func() {
+			if err := errors.Join(os.Remove(path), os.WriteFile(path, older, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		time.Sleep(time.Hour)
+		if got := r.kernel.taken(); len(got) > 0 {
+			t.Errorf("changed the host: %q", got)
+		}
+		r.c.Down(false)
+		r.eventually("all is well", time.Minute, func() bool { return r.status().State == wire.StateOK })
+		if got := r.kernel.taken(); len(got) > 0 || len(r.status().Peers) != 3 {
+			t.Errorf("changed the host: %q, which has %d peers", got, len(r.status().Peers))
+		}
+	})
 }
 
 func TestIdleTakesNoSteps(t *testing.T) {

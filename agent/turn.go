@@ -34,7 +34,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.health.note(l.seen.state, &want, now)
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
-	all := append(l.safe(peers.Diff(l.seen.state, want)), roaming...)
+	all := append(l.missing(want), roaming...)
 	l.health.attempts = attempts
 	steps := all
 	if why != byPlan {
@@ -60,7 +60,7 @@ func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan, w
 	if err == nil {
 		return true
 	}
-	if isNew := l.pace.failed(now, l.safe(peers.Diff(l.seen.state, *want))); isNew {
+	if isNew := l.pace.failed(now, l.missing(*want)); isNew {
 		for _, e := range split(err) {
 			l.Log.Error("the kernel refused a step", "error", e)
 		}
@@ -109,8 +109,13 @@ func (l *loop) feasible() peers.Plan {
 	return want
 }
 
-// safe leaves out the steps that would set a key which is not there.
-func (l *loop) safe(steps []peers.Step) []peers.Step {
+// missing are the steps that the host lacks, without those that would set a key which is not there. A plan
+// from disk takes nothing away: the kernel may rightly have what was planned after it was written.
+func (l *loop) missing(want peers.Plan) []peers.Step {
+	steps := peers.Diff(l.seen.state, want)
+	if !l.plan.fresh {
+		steps = peers.Building(steps)
+	}
 	return slices.DeleteFunc(steps, func(s peers.Step) bool {
 		set, ok := s.(peers.SetDevice)
 		return ok && set.Private.IsZero()

@@ -40,7 +40,7 @@ func (b *backoff) next(lived time.Duration, why *wire.Fault) time.Duration {
 	case why.RetryAfter > 0:
 		after := min(time.Duration(why.RetryAfter)*time.Second, time.Hour)
 		return after + b.draw(min(after, backoffMost))
-	case IsRefusal(why):
+	case isRefusal(why):
 		return backoffRefused/2 + b.draw(backoffRefused/2)
 	}
 	return b.draw(most)

@@ -61,9 +61,12 @@ func faultOf(status int, address string, raw []byte) *wire.Fault {
 	return &f
 }
 
-// IsRefusal reports whether the controller knows this host and does not want it: trying again at once
+// isRefusal reports whether the controller knows this host and does not want it: trying again at once
 // changes nothing, though an admin may change his mind later.
-func IsRefusal(f *wire.Fault) bool {
+func isRefusal(f *wire.Fault) bool {
+	if !isVerdict(f) {
+		return false
+	}
 	switch f.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict,
 		http.StatusGone, http.StatusUpgradeRequired, http.StatusBadRequest:

@@ -21,7 +21,7 @@ type View struct {
 }
 
 // Refused reports whether the controller wants no more of this host.
-func (v *View) Refused() bool { return !v.Connected && v.Fault != nil && IsRefusal(v.Fault) }
+func (v *View) Refused() bool { return !v.Connected && v.Fault != nil && isRefusal(v.Fault) }
 
 // A board is a View that one goroutine changes and others look at.
 type board struct {

@@ -72,15 +72,21 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			return context.WithValue(ctx, rightsKey{}, r)
 		},
 	}
-	defer context.AfterFunc(ctx, func() {
+	ended := make(chan struct{})
+	end := context.AfterFunc(ctx, func() {
+		defer close(ended)
 		stop()
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if server.Shutdown(within) != nil {
 			_ = server.Close()
 		}
-	})()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	})
+	err := server.Serve(l)
+	if !end() {
+		<-ended
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the local API: %w", err)
 	}
 	return nil
