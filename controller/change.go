@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/warren-mesh/warren/peers"
@@ -54,12 +53,8 @@ func (c *Controller) change(ctx context.Context, by, why string, what decide) (*
 	return nil, wire.NewFault(503, "busy", "other controllers are faster, again and again", "try again")
 }
 
-// ledgerFault tells an admin what the ledger said.
+// ledgerFault tells an admin what the ledger said, which names the file and what helps.
 func ledgerFault(err error) *wire.Fault {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return wire.NewFault(507, "disk-full", "the controller's disk is full: nothing was changed",
-			"on the controller: make room in its data directory, then try again")
-	}
 	return wire.NewFault(503, "ledger-failed", fmt.Sprintf("the ledger did not take the change: %v", err),
 		"on the controller: journalctl -u warren-controller")
 }

@@ -84,6 +84,9 @@ func codeOf(status int) string {
 // fault is the answer for an error of the backend. What nobody has foreseen is logged here and not told.
 func (s *Server) fault(ctx context.Context, err error) *wire.Fault {
 	if f, ok := errors.AsType[*wire.Fault](err); ok {
+		if f.Status >= http.StatusInternalServerError && f.RetryAfter == 0 {
+			s.log.Error("request failed", "caller", callerOf(ctx).Name, "code", f.Code, "error", f.Detail)
+		}
 		return f
 	}
 	if ps, ok := errors.AsType[peers.Problems](err); ok && len(ps) > 0 {

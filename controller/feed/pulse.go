@@ -9,7 +9,7 @@ import (
 // each time, and when a thousand hosts enrol at once there would be a thousand such times.
 const (
 	gapFloor   = 2 * time.Millisecond
-	gapPerHead = 20 * time.Microsecond // what waking and telling one reader takes
+	gapPerHead = 10 * time.Microsecond // less than it takes to tell one reader
 	gapCeiling = 250 * time.Millisecond
 )
 
