@@ -108,4 +108,3 @@ func (e *enrolment) keep(ctx context.Context, enrolled wire.Enrolled) error {
 	e.say(stepEnrolled, "enrolled as %s with the address %v", m.Name, m.Address)
 	return e.agent.do(context.WithoutCancel(ctx), func(ctx context.Context, l *loop) { l.join(ctx, m, e.who) })
 }
-

@@ -164,4 +164,3 @@ func asFault(err error) error {
 	}
 	return wire.NewFault(http.StatusInternalServerError, "enrolment-failed", err.Error(), "journalctl -u warren-agent")
 }
-
