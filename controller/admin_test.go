@@ -145,7 +145,7 @@ func TestWhoMayWhat(t *testing.T) {
 	}
 	unix := func(c api.Caller) func(method, path string, in any) *wire.Fault {
 		return func(method, path string, in any) *wire.Fault {
-			s.rights = c
+			s.rights.Store(&c)
 			return s.admin(method, path, in, nil)
 		}
 	}
@@ -196,7 +196,7 @@ func TestWhoMayWhat(t *testing.T) {
 		})
 	}
 	// An identity that is taken away is gone with the next request, on the same connection.
-	s.rights = api.Caller{Name: "unix:root", Read: true, Write: true}
+	s.rights.Store(&api.Caller{Name: "unix:root", Read: true, Write: true})
 	s.must(http.MethodDelete, wire.PathAdmins+"/anna", nil, nil)
 	if f := admin.call(http.MethodGet, wire.PathHosts, nil, nil); f == nil || f.Code != "not-admin" {
 		t.Errorf("an admin that was removed: %+v", f)

@@ -53,10 +53,17 @@ func (c *Controller) change(ctx context.Context, by, why string, what decide) (*
 	return nil, wire.NewFault(503, "busy", "other controllers are faster, again and again", "try again")
 }
 
-// ledgerFault tells an admin what the ledger said, which names the file and what helps.
+// ledgerFault tells an admin what the ledger said, which names the file, and what helps where it knows.
 func ledgerFault(err error) *wire.Fault {
+	hint := "journalctl -u warren-controller"
+	if hinted, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		hint = hinted.Hint()
+	}
 	return wire.NewFault(503, "ledger-failed", fmt.Sprintf("the ledger did not take the change: %v", err),
-		"on the controller: journalctl -u warren-controller")
+		"on the controller: "+hint)
 }
 
 // publish lets everybody know of an inventory that the ledger has.

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ type site struct {
 	c      *controller.Controller
 	addr   string // of the TLS listener
 	socket string
-	rights api.Caller // of everybody on the socket
+	rights atomic.Pointer[api.Caller] // of everybody on the socket
 	log    *logBook
 	stop   func()
 
@@ -63,7 +64,8 @@ func newDB(t *testing.T) *ledger.DB {
 // siteOn starts a controller, which need not be the only one on the database.
 func siteOn(t *testing.T, db *ledger.DB) *site {
 	t.Helper()
-	s := &site{t: t, db: db, log: &logBook{}, rights: api.Caller{Name: "unix:tester", Read: true, Write: true}}
+	s := &site{t: t, db: db, log: &logBook{}}
+	s.rights.Store(&api.Caller{Name: "unix:tester", Read: true, Write: true})
 	s.start("127.0.0.1:0")
 	return s
 }
@@ -104,7 +106,7 @@ func (s *site) start(listen string) {
 		tasks.Go(func() { _ = srv.Serve(l) })
 		context.AfterFunc(ctx, func() { _ = srv.Close() })
 	}
-	serve(a.Local(func(net.Conn) (api.Caller, error) { return s.rights, nil }), local)
+	serve(a.Local(func(net.Conn) (api.Caller, error) { return *s.rights.Load(), nil }), local)
 	serve(a.Remote(), api.NewListener(raw, cert))
 	s.stop = sync.OnceFunc(func() { cancel(); tasks.Wait() })
 	s.t.Cleanup(s.stop)
