@@ -23,27 +23,13 @@ func (a *app) downCommand() *cobra.Command {
 }
 
 func (a *app) down(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
-	defer cancel()
-	place, err := a.place()
-	if err != nil {
-		return err
-	}
 	client, err := a.dial(ctx)
 	if err != nil {
 		return err
 	}
-	if err := client.Down(); err != nil {
-		return err
-	}
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !place.Gone() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return cli.Fail("still-there", "ps -ef | grep warren-lab", "the lab %q has been told to end and does not", a.name)
-		}
+	defer func() { _ = client.Close() }()
+	if err := client.Down(a.proc.Now().Add(endTimeout)); err != nil {
+		return cli.Fail("still-there", "ps -ef | grep warren-lab", "ending the lab %q: %v", a.name, err)
 	}
 	return nil
 }

@@ -45,7 +45,8 @@ func newUser(t *testing.T, attr *syscall.SysProcAttr) *user {
 
 func (u *user) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(u.dir, "warren-lab"), args...) // the clean-up outlives the test's context
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+u.runtime, "SHELL=/bin/sh", "MARK=from the caller")
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+u.runtime, "SHELL=/bin/sh", "MARK=from the caller",
+		"GORACE=atexit_sleep_ms=0") // by default a program with the race detector takes a second to end
 	cmd.SysProcAttr = u.attr
 	cmd.Dir = "/tmp"
 	return cmd
@@ -106,11 +107,25 @@ func fromUpToDown(u *user) {
 	if _, stderr, code := u.lab("down"); code != 0 {
 		t.Errorf("down: code %d, %s", code, stderr)
 	}
-	if left, err := os.ReadDir(u.runtime); err != nil || len(left) > 0 {
-		t.Errorf("%v is left (%v)", left, err)
-	}
+	u.checkNothingIsLeft()
 	if _, stderr, code := u.lab("down"); code != 4 || !strings.Contains(stderr, "not running") {
 		t.Errorf("down again: code %d, %s", code, stderr)
+	}
+}
+
+// checkNothingIsLeft looks for files and for processes of this user's programs.
+func (u *user) checkNothingIsLeft() {
+	if left, err := os.ReadDir(u.runtime); err != nil || len(left) > 0 {
+		u.t.Errorf("%v is left (%v)", left, err)
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	for _, link := range links {
+		if program, err := os.Readlink(link); err == nil && strings.HasPrefix(program, u.dir) {
+			u.t.Errorf("process %s still runs %s", link, program)
+		}
 	}
 }
 
@@ -205,9 +220,7 @@ func TestUpThatFailsShowsWhy(t *testing.T) {
 		if code != 1 || !strings.Contains(stderr, "\nfirst line of the reason\nsecond line of the reason\n") {
 			t.Errorf("%v: code %d, %s", args, code, stderr)
 		}
-		if left, err := os.ReadDir(u.runtime); err != nil || len(left) > 0 {
-			t.Errorf("%v: %v is left (%v)", args, left, err)
-		}
+		u.checkNothingIsLeft()
 	}
 }
 
@@ -247,7 +260,5 @@ func TestInterruptedUp(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
-	if left, err := os.ReadDir(u.runtime); err != nil || len(left) > 0 {
-		t.Errorf("%v is left (%v)", left, err)
-	}
+	u.checkNothingIsLeft()
 }

@@ -41,13 +41,11 @@ func (h *Host) dir(name string) string { return filepath.Join(labDir, h.spec.Nam
 // Path returns where the program, in the router's namespace, finds the host's file of that path under /run or
 // /var/lib. Other files are the same on all hosts.
 func (h *Host) Path(path string) string {
-	path = filepath.Clean(path)
-	for _, own := range []struct{ prefix, dir string }{{"/run", "run"}, {"/var/run", "run"}, {"/var/lib", "disk"}} {
-		if rest, ok := strings.CutPrefix(path, own.prefix); ok && (rest == "" || rest[0] == '/') {
-			return h.dir(own.dir) + rest
-		}
+	place, rest, own := ownPath(path)
+	if !own {
+		return rest
 	}
-	return path
+	return h.dir(place.dir) + rest
 }
 
 // Command prepares a command on the host, to be run as any other exec.Cmd. The program is looked up in PATH, as the

@@ -62,6 +62,26 @@ func TestProgramsUnderTestLeadPath(t *testing.T) {
 	}
 }
 
+func TestProgramsMustBeSeenOnHosts(t *testing.T) {
+	dir := "/run/programs"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for _, c := range []struct{ program, complaint string }{
+		{"warren", "no program warren-agent"},
+		{"warren-agent", "no program warren-controller"},
+		{"warren-controller", "would not see"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, c.program), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := lab.FindPrograms(dir); err == nil || !strings.Contains(err.Error(), c.complaint) {
+			t.Errorf("with %s there: %v, want %q", c.program, err, c.complaint)
+		}
+	}
+}
+
 func TestMountsArePrivate(t *testing.T) {
 	l := labtest.New(t, twoHosts())
 	shop, warehouse := l.Host("shop"), l.Host("warehouse")

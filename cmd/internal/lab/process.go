@@ -33,7 +33,7 @@ func killAll(mounts *os.File) error {
 	}
 }
 
-// killAndWait returns when the process has ended, though it may still wait to be reaped.
+// killAndWait returns when the process has ended.
 func killAndWait(pid int, deadline time.Time) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -47,19 +47,24 @@ func killAndWait(pid int, deadline time.Time) error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("killing process %d: %v", pid, err)
 	}
-	ended := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if err := AwaitEnd(process, deadline); err != nil {
+		return fmt.Errorf("killed process %d: %v", pid, err)
+	}
+	return nil
+}
+
+// AwaitEnd returns when the process of a pidfd has ended, though it may still wait to be reaped.
+func AwaitEnd(process *os.File, deadline time.Time) error {
+	ended := []unix.PollFd{{Fd: int32(process.Fd()), Events: unix.POLLIN}}
 	for {
-		n, err := unix.Poll(ended, int(time.Until(deadline).Milliseconds()))
-		if errors.Is(err, unix.EINTR) {
-			continue
+		n, err := unix.Poll(ended, max(0, int(time.Until(deadline).Milliseconds())))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err == nil && n == 0:
+			return errors.New("it does not end")
+		default:
+			return err
 		}
-		if err == nil && n == 0 {
-			err = errors.New("it does not end")
-		}
-		if err != nil {
-			return fmt.Errorf("waiting for process %d: %v", pid, err)
-		}
-		return nil
 	}
 }
 

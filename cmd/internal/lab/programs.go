@@ -1,47 +1,38 @@
 package lab
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 )
 
-// programs are what a host of a mesh runs; they are built together.
-func programs() []string { return []string{"warren", "warren-agent", "warren-controller"} }
-
-// FindPrograms checks that dir holds the programs of a mesh.
+// FindPrograms checks that dir holds the programs of a mesh and that hosts can run them there.
 func FindPrograms(dir string) error {
-	for _, name := range programs() {
+	for _, name := range []string{"warren", "warren-agent", "warren-controller"} {
 		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("there is no program %s in %s: `make build` makes all of them", name, dir)
 		}
 	}
+	if place, _, own := ownPath(dir); own {
+		return fmt.Errorf("hosts have a %s of their own and would not see the programs in %s: move the checkout", place.prefix, dir)
+	}
 	return nil
 }
 
-// Build builds the programs into dir with the go command, from the module that the working directory is in. The flags
-// (-race …) go to `go build`.
-func Build(ctx context.Context, dir string, flags ...string) error {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return err
+// An ownPlace is a directory of which every host has one of its own.
+type ownPlace struct {
+	prefix string
+	dir    string // where the router has it, within the host's directory
+}
+
+// ownPath tells in which own place of a host a path lies, and what remains of the path there.
+func ownPath(path string) (place ownPlace, rest string, own bool) {
+	path = filepath.Clean(path)
+	for _, place := range []ownPlace{{"/run", "run"}, {"/var/run", "run"}, {"/var/lib", "disk"}} {
+		if rest, ok := strings.CutPrefix(path, place.prefix); ok && (rest == "" || rest[0] == '/') {
+			return place, rest, true
+		}
 	}
-	module, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return fmt.Errorf("finding the module to build the programs from: %v", err)
-	}
-	// Without -buildvcs=false git refuses a checkout whose owner is not the lab's user, and go with it.
-	args := append([]string{"build", "-buildvcs=false", "-o", dir + string(os.PathSeparator)}, flags...)
-	for _, name := range programs() {
-		args = append(args, "./cmd/"+name)
-	}
-	build := exec.CommandContext(ctx, "go", args...)
-	build.Dir = strings.TrimSpace(string(module))
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%v: %v\n%s", build, err, out)
-	}
-	return nil
+	return ownPlace{}, path, false
 }

@@ -3,11 +3,17 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/cmd/internal/lab"
 )
 
 // A Client is a connection to a running lab, for one request.
@@ -27,13 +33,39 @@ func (c *Client) Status(v any) error {
 	return json.Unmarshal(r.Status, v)
 }
 
-// Down tells the lab to end and returns when its processes have ended.
-func (c *Client) Down() error {
-	_, err := c.ask(Request{Down: true})
-	if errors.Is(err, ErrEnded) {
-		return nil
+// Down tells the lab to end and returns when its outermost process, the one that listened, has ended: it is the last.
+func (c *Client) Down(deadline time.Time) error {
+	outermost, err := c.listener()
+	if err != nil {
+		return fmt.Errorf("looking for the lab's process: %v", err)
 	}
-	return err
+	defer closeStreams([]*os.File{outermost})
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := c.ask(Request{Down: true}); err != nil && !errors.Is(err, ErrEnded) {
+		return err
+	}
+	return lab.AwaitEnd(outermost, deadline)
+}
+
+// listener is a pidfd of the process that made the lab's socket listen.
+func (c *Client) listener() (*os.File, error) {
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	controlErr := raw.Control(func(conn uintptr) {
+		var peer *unix.Ucred
+		if peer, err = unix.GetsockoptUcred(int(conn), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			fd, err = unix.PidfdOpen(int(peer.Pid), 0)
+		}
+	})
+	if err := errors.Join(controlErr, err); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "process"), nil
 }
 
 // Exec runs the command of the request with the given streams and returns its exit code. Signals to this process are

@@ -134,7 +134,7 @@ func TestServeEnds(t *testing.T) {
 	place, ended := serve(t, t.Context())
 	client := dial(t, place)
 	told := make(chan error, 1)
-	go func() { told <- client.Down() }()
+	go func() { told <- client.Down(time.Now().Add(20 * time.Second)) }()
 	if err := <-ended; err != nil {
 		t.Errorf("told to end, Serve returns %v", err)
 	}
@@ -145,10 +145,14 @@ func TestServeEnds(t *testing.T) {
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	_, ended = serve(t, ctx)
+	place, ended = serve(t, ctx)
+	client = dial(t, place)
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("its context done, Serve returns %v", err)
+	}
+	if err := client.Down(time.Now()); err == nil {
+		t.Error("the caller was told of the end while the process, this one, lives")
 	}
 }
 
@@ -156,9 +160,6 @@ func TestPlace(t *testing.T) {
 	place, _ := serve(t, t.Context())
 	if _, err := place.Listen(t.Context()); !errors.Is(err, ErrRunning) {
 		t.Errorf("a second lab of the name: %v", err)
-	}
-	if place.Gone() {
-		t.Error("the lab is said to be gone")
 	}
 	if err := os.Chmod(place.dir, 0o755); err != nil {
 		t.Fatal(err)

@@ -67,12 +67,6 @@ func (p Place) Listen(ctx context.Context) (*os.File, error) {
 	return file, errors.Join(err, listener.Close())
 }
 
-// Gone reports whether the lab has taken its socket away, which it does last.
-func (p Place) Gone() bool {
-	_, err := os.Lstat(p.socket())
-	return errors.Is(err, os.ErrNotExist)
-}
-
 // Dial connects to the lab.
 func (p Place) Dial(ctx context.Context) (*Client, error) {
 	if err := p.checkOwner(); err != nil {
