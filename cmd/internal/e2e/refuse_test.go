@@ -216,6 +216,11 @@ func TestRefusedEnrolments(t *testing.T) {
 			m.outside("warehouse", at)
 		})
 	}
+	t.Run("damaged identity", func(t *testing.T) {
+		m := m.in(t)
+		damagedIdentity(m, "warehouse", good)
+		m.outside("warehouse", at)
+	})
 	for _, id := range []string{open.ID, bound.ID, gone.ID, short.ID} {
 		if n := m.used(id); n != 0 {
 			t.Errorf("a refused enrolment used token %s: %d", id, n)
