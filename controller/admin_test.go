@@ -18,10 +18,12 @@ func TestTokens(t *testing.T) {
 	var made wire.TokenView
 	s.must(http.MethodPost, wire.PathTokens, map[string]any{"site": "shop", "from_the_future": 1}, &made)
 	parsed, err := wire.ParseToken(made.Token)
-	if err != nil || parsed.ID != made.ID || parsed.Pin != s.c.Identity().Identity() || !slices.Equal(parsed.Controllers, []string{s.addr}) {
+	if err != nil || parsed.ID != made.ID || parsed.Pin != s.c.Identity().Identity() ||
+		!slices.Equal(parsed.Controllers, []string{s.addr}) {
 		t.Errorf("the token is %v, %v", parsed, err)
 	}
-	if made.Uses != 1 || made.State != "valid" || made.Expires.Sub(made.Created).Hours() > 1 || made.Expires.Sub(made.Created).Minutes() < 59 {
+	if made.Uses != 1 || made.State != "valid" || made.Expires.Sub(made.Created).Hours() > 1 ||
+		made.Expires.Sub(made.Created).Minutes() < 59 {
 		t.Errorf("defaults of a token: %+v", made)
 	}
 	if _, f := s.machine("shop").enrol(parsed); f != nil {
@@ -58,7 +60,8 @@ func TestTokens(t *testing.T) {
 			t.Errorf("order %v: got %+v, want %s", c.order, f, c.code)
 		}
 	}
-	if f := s.admin(http.MethodDelete, wire.PathTokens+"/nothere", nil, nil); f == nil || f.Status != 404 || f.Code != "token-unknown" {
+	if f := s.admin(http.MethodDelete, wire.PathTokens+"/nothere", nil, nil); f == nil || f.Status != 404 ||
+		f.Code != "token-unknown" {
 		t.Errorf("revoking no token: %+v", f)
 	}
 }
@@ -94,14 +97,16 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	s.act("a", wire.ActionSuspend)
-	if f := s.admin(http.MethodPost, wire.PathHosts+"/a/approve", nil, nil); f == nil || f.Code != "state-order" || !strings.Contains(f.Hint, "resume") {
+	if f := s.admin(http.MethodPost, wire.PathHosts+"/a/approve", nil, nil); f == nil || f.Code != "state-order" ||
+		!strings.Contains(f.Hint, "resume") {
 		t.Errorf("approving a suspended host: %+v", f)
 	}
 	waiting := s.machine("w")
 	if _, f := waiting.enrol(s.token(wire.TokenOrder{Approve: true})); f != nil {
 		t.Fatal(f)
 	}
-	if f := s.admin(http.MethodPost, wire.PathHosts+"/w/resume", nil, nil); f == nil || f.Code != "state-order" || !strings.Contains(f.Hint, "approve") {
+	if f := s.admin(http.MethodPost, wire.PathHosts+"/w/resume", nil, nil); f == nil || f.Code != "state-order" ||
+		!strings.Contains(f.Hint, "approve") {
 		t.Errorf("resuming a pending host: %+v", f)
 	}
 	s.act("a", wire.ActionRevoke)
@@ -118,15 +123,18 @@ func TestMesh(t *testing.T) {
 	s.join("a").connect()
 	var m wire.MeshView
 	s.must(http.MethodGet, wire.PathMesh, nil, &m)
-	if m.Name != "warren" || m.Overlay.String() != "10.90.0.0/16" || m.Overlay6.Bits() != 64 || m.Overlay6.Addr().As16()[0] != 0xfd ||
-		m.Pin != s.c.Identity().Identity() || m.Hosts != 1 || m.Online != 1 || m.Version != "test" || m.Revision != s.c.Inventory().Revision {
+	if m.Name != "warren" || m.Overlay.String() != "10.90.0.0/16" || m.Overlay6.Bits() != 64 ||
+		m.Overlay6.Addr().As16()[0] != 0xfd ||
+		m.Pin != s.c.Identity().Identity() || m.Hosts != 1 || m.Online != 1 || m.Version != "test" ||
+		m.Revision != s.c.Inventory().Revision {
 		t.Errorf("mesh %+v", m)
 	}
 	s.must(http.MethodPatch, wire.PathMesh, wire.MeshSettings{MTU: new(1380)}, &m)
 	if m.MTU != 1380 || m.Keepalive != 25 {
 		t.Errorf("mesh after a change %+v", m)
 	}
-	for body, code := range map[string]string{`{}`: "change-empty", `{"mtu":1}`: "mtu-invalid", `{"mtu":"x"}`: "request-invalid"} {
+	for body, code := range map[string]string{`{}`: "change-empty", `{"mtu":1}`: "mtu-invalid",
+		`{"mtu":"x"}`: "request-invalid"} {
 		if f := s.admin(http.MethodPatch, wire.PathMesh, json.RawMessage(body), nil); f == nil || f.Code != code {
 			t.Errorf("%s: got %+v, want %s", body, f, code)
 		}

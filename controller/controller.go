@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warren-mesh/warren/controller/feed"
@@ -15,7 +16,7 @@ import (
 	"github.com/warren-mesh/warren/peers/key"
 )
 
-// Defaults of a mesh that is created.
+// DefaultName is the name of a mesh that is created.
 const DefaultName = "warren"
 
 // DefaultOverlay is the IPv4 range of a mesh that is created.
@@ -58,6 +59,7 @@ type Controller struct {
 	book     *report.Book
 	attempts limit.Attempts
 	gate     *limit.Gate
+	warned   atomic.Bool // of hosts that know more than the ledger
 }
 
 // Open takes a ledger and its vault over. A ledger without entries becomes a new mesh, with a new
@@ -136,7 +138,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return c.stop(ctx)
+			c.stop(ctx)
+			return nil
 		case rev, ok := <-heads:
 			if !ok {
 				heads = nil
@@ -144,9 +147,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 			c.follow(ctx, rev)
 		case <-keep.C:
-			if err := c.keepSeen(ctx); err != nil {
-				c.log.Warn("cannot keep when hosts were last seen", "error", err)
-			}
+			c.keepSeen(ctx)
 		case now := <-watchdog.C:
 			c.sessions.cutStuck(now.Add(-stuckAfter))
 		}
@@ -154,8 +155,8 @@ func (c *Controller) Run(ctx context.Context) error {
 }
 
 // stop ends what Run began.
-func (c *Controller) stop(ctx context.Context) error {
+func (c *Controller) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	return c.keepSeen(ctx)
+	c.keepSeen(ctx)
 }

@@ -110,8 +110,8 @@ func (c *Controller) loadIdentity(ctx context.Context, inv *peers.Inventory) (ke
 	raw, err := c.vault.Fetch(ctx, vaultIdentity)
 	if errors.Is(err, fs.ErrNotExist) {
 		return key.IdentityKey{}, &StartError{
-			what: fmt.Sprintf("the ledger of mesh %q is there, but not the identity of its controller, which every host has pinned",
-				inv.Mesh.Name),
+			what: fmt.Sprintf("the ledger of mesh %q is there, but not the identity of its controller, "+
+				"which every host has pinned", inv.Mesh.Name),
 			hint: "restore the data directory from a backup: warren-controller restore FILE",
 		}
 	}

@@ -23,7 +23,8 @@ func TestEnrol(t *testing.T) {
 		t.Fatalf("check: %+v", f)
 	}
 	mesh := s.c.Inventory().Mesh
-	if offer.MeshID != mesh.ID || offer.Overlay != mesh.Overlay || offer.Site != "warehouse" || offer.Protocol != wire.Protocol ||
+	if offer.MeshID != mesh.ID || offer.Overlay != mesh.Overlay || offer.Site != "warehouse" ||
+		offer.Protocol != wire.Protocol ||
 		len(offer.Generations) != 1 || offer.Generations[0] != 1 || time.Since(offer.Time).Abs() > time.Minute {
 		t.Errorf("offer %+v does not fit the mesh %+v", offer, mesh)
 	}
@@ -124,7 +125,8 @@ func TestEnrolFailures(t *testing.T) {
 		{"protocol of the past", nil, usable, with(func(r *wire.EnrollRequest) { r.Protocol = 0 }), 400, "protocol"},
 		{"protocol of the future", nil, usable, with(func(r *wire.EnrollRequest) { r.Protocol = 99 }), 400, "protocol"},
 		{"no key", nil, usable, with(func(r *wire.EnrollRequest) { r.Keys = nil }), 422, "key-missing"},
-		{"somebody else's signature", forger, usable, with(func(r *wire.EnrollRequest) { r.Keys[0] = here.key() }), 422, "key-signature"},
+		{"somebody else's signature", forger, usable, with(func(r *wire.EnrollRequest) { r.Keys[0] = here.key() }), 422,
+			"key-signature"},
 		{"somebody else's key", thief, usable, nil, 409, "key-taken"},
 		{"port without a next one", nil, usable, with(func(r *wire.EnrollRequest) { r.Port = 65535 }), 422, "port-invalid"},
 	} {
@@ -202,7 +204,8 @@ func TestGuessing(t *testing.T) {
 	if f := m.call(http.MethodPost, wire.PathEnrollCheck, check, nil); f == nil || f.Status != http.StatusTooManyRequests {
 		t.Errorf("check after too many guesses: %+v", f)
 	}
-	if f := s.machine("elsewhere").call(http.MethodPost, wire.PathEnrollCheck, check, nil); f == nil || f.Code != "token-unknown" {
+	if f := s.machine("elsewhere").call(http.MethodPost, wire.PathEnrollCheck, check, nil); f == nil ||
+		f.Code != "token-unknown" {
 		t.Errorf("another address: %+v, want token-unknown", f)
 	}
 	if _, f := m.enrol(token); f != nil {

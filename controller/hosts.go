@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/warren-mesh/warren/controller/api"
 	"github.com/warren-mesh/warren/peers"
@@ -14,9 +15,7 @@ func (c *Controller) Hosts() []wire.HostView {
 	hosts := c.Inventory().SortedHosts()
 	views := make([]wire.HostView, 0, len(hosts))
 	for _, h := range hosts {
-		v := c.hostView(h)
-		v.Peers = nil
-		views = append(views, v)
+		views = append(views, c.hostView(h))
 	}
 	return views
 }
@@ -27,7 +26,9 @@ func (c *Controller) Host(name string) (wire.HostView, error) {
 	if err != nil {
 		return wire.HostView{}, err
 	}
-	return c.hostView(h), nil
+	v := c.hostView(h)
+	v.Peers = c.book.Peers(h.ID)
+	return v, nil
 }
 
 func findHost(inv *peers.Inventory, name string) (*peers.Host, error) {
@@ -47,7 +48,10 @@ func (c *Controller) hostView(h *peers.Host) wire.HostView {
 		Online: c.sessions.online(h.ID), Revision: page.Revision, Generation: page.Generation,
 		Backend: page.Backend, Version: page.Version, Enrolled: h.Enrolled, Identity: h.Identity,
 		Endpoints: append([]peers.Endpoint{}, h.Endpoints...), Keys: append([]peers.HostKey{}, h.Keys...),
-		Peers: page.Peers, Problems: append([]peers.Problem{}, page.Problems...),
+		Problems: append([]peers.Problem{}, page.Problems...),
+	}
+	if v.Online {
+		page.Seen = time.Now().UTC().Truncate(time.Second)
 	}
 	if !page.Seen.IsZero() {
 		v.LastSeen = &page.Seen

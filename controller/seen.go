@@ -31,18 +31,18 @@ func (c *Controller) loadBook(ctx context.Context) (*report.Book, error) {
 	return report.NewBook(seen), nil
 }
 
-// keepSeen writes down when hosts were last seen, those who are connected: now.
-func (c *Controller) keepSeen(ctx context.Context) error {
+// keepSeen writes down when hosts were last seen, those who are connected: now. That this is lost is
+// worth a word in the log, and no more.
+func (c *Controller) keepSeen(ctx context.Context) {
 	now := time.Now().UTC().Truncate(time.Second)
 	for _, id := range c.sessions.ids() {
 		c.book.Touch(id, now)
 	}
 	raw, err := json.Marshal(c.book.Seen())
+	if err == nil {
+		err = c.vault.Put(ctx, map[string][]byte{vaultSeen: raw})
+	}
 	if err != nil {
-		return fmt.Errorf("encode when hosts were last seen: %v", err)
+		c.log.Warn("cannot keep when hosts were last seen", "error", err)
 	}
-	if err := c.vault.Put(ctx, map[string][]byte{vaultSeen: raw}); err != nil {
-		return fmt.Errorf("keep when hosts were last seen: %w", err)
-	}
-	return nil
 }

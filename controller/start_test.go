@@ -17,7 +17,8 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
-func open(t *testing.T, l controller.Ledger, v controller.Vault, s controller.Settings) (*controller.Controller, error) {
+func open(t *testing.T, l controller.Ledger, v controller.Vault, s controller.Settings) (*controller.Controller,
+	error) {
 	t.Helper()
 	return controller.Open(t.Context(), l, v, s, slog.New(slog.DiscardHandler))
 }
@@ -48,7 +49,8 @@ func TestFirstStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stranger.Inventory().Mesh.ID == m.ID || stranger.Inventory().Mesh.Overlay6 == m.Overlay6 || stranger.Identity().Equal(c.Identity()) {
+	if stranger.Inventory().Mesh.ID == m.ID || stranger.Inventory().Mesh.Overlay6 == m.Overlay6 ||
+		stranger.Identity().Equal(c.Identity()) {
 		t.Error("two meshes have something in common that is random")
 	}
 }
@@ -92,7 +94,8 @@ func TestFirstStartThatIsRefusedLeavesNothing(t *testing.T) {
 
 // TestNoNewIdentityForAnOldMesh is the one that matters: every host has pinned the old identity.
 func TestNoNewIdentityForAnOldMesh(t *testing.T) {
-	for name, what := range map[string]string{"identity": "identity of its controller", "generation/1": "secret of generation 1"} {
+	for name, what := range map[string]string{"identity": "identity of its controller",
+		"generation/1": "secret of generation 1"} {
 		db := newDB(t)
 		if _, err := open(t, db, db, controller.Settings{}); err != nil {
 			t.Fatal(err)
@@ -171,7 +174,8 @@ func TestLedgerThatFails(t *testing.T) {
 	f.set(errDisk, nil)
 	_, err = c.CreateToken(t.Context(), "admin:anna", order)
 	fault, ok := errors.AsType[*wire.Fault](err)
-	if !ok || fault.Status != http.StatusServiceUnavailable || fault.Code != "ledger-failed" || !strings.Contains(fault.Detail, "no room") {
+	if !ok || fault.Status != http.StatusServiceUnavailable || fault.Code != "ledger-failed" ||
+		!strings.Contains(fault.Detail, "no room") {
 		t.Errorf("without room: %v", err)
 	}
 	if len(c.Tokens()) != 0 || c.Inventory().Revision != 1 {
@@ -215,7 +219,8 @@ func TestNoTokenWithoutAnAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.CreateToken(t.Context(), "admin:anna", wire.TokenOrder{Site: "shop"})
-	if fault, ok := errors.AsType[*wire.Fault](err); !ok || fault.Code != "no-address" || !strings.Contains(fault.Hint, "--advertise") {
+	if fault, ok := errors.AsType[*wire.Fault](err); !ok || fault.Code != "no-address" ||
+		!strings.Contains(fault.Hint, "--advertise") {
 		t.Errorf("got %v, want no-address", err)
 	}
 }

@@ -2,10 +2,8 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,9 +16,12 @@ import (
 
 const (
 	helloTimeout = 10 * time.Second
-	// A host may change its record this often; one that does it more often is made to wait.
-	changeEvery = time.Second
-	changeBurst = 5
+	// A host may change its record and say something this often; one that does it more often is made to
+	// wait.
+	changeEvery  = time.Second
+	changeBurst  = 5
+	messageEvery = 50 * time.Millisecond
+	messageBurst = 200
 )
 
 // Stream serves an agent until it goes or must go.
@@ -52,6 +53,7 @@ func (c *Controller) Stream(ctx context.Context, who api.Caller, pipe api.Pipe) 
 		return err
 	}
 	c.book.Hello(id, hello, time.Now())
+	c.noteOldLedger(id, hello)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() { cancel(c.listen(ctx, s, in)) }()
@@ -69,7 +71,8 @@ func readHello(in *lines, pipe api.Pipe) (*wire.Hello, error) {
 		return nil, fmt.Errorf("read hello: %v", err)
 	}
 	if err != nil || up.Kind != wire.UpHello || up.Hello == nil {
-		return nil, wire.NewFault(400, "hello-missing", "the stream does not begin with a hello", "upgrade warren-agent on this host")
+		return nil, wire.NewFault(400, "hello-missing", "the stream does not begin with a hello",
+			"upgrade warren-agent on this host")
 	}
 	if err := speaks(up.Hello.Protocol); err != nil {
 		return nil, err
@@ -84,6 +87,16 @@ func busyFault(what string, wait time.Duration) *wire.Fault {
 	f := wire.NewFault(503, "busy", what, "try again later")
 	f.RetryAfter = int(wait / time.Second)
 	return f
+}
+
+// noteOldLedger warns once when a host knows a revision that the ledger has not reached: then changes are
+// lost that were made, a revocation perhaps.
+func (c *Controller) noteOldLedger(id peers.HostID, hello *wire.Hello) {
+	if here := c.Inventory().Revision; hello.Revision > here && !c.warned.Swap(true) {
+		c.log.Warn("a host knows a later revision than the ledger: was an older backup restored? "+
+			"Changes made since then are lost, revocations too", "host", string(id),
+			"revision_of_host", uint64(hello.Revision), "revision", uint64(here))
+	}
 }
 
 // noteRefusal tells the admin of a second machine with the identity of a host.
@@ -105,66 +118,16 @@ func (c *Controller) noteRefusal(id peers.HostID, who api.Caller, err error) {
 	})
 }
 
-// learn takes in what a hello says of the host that the inventory does not know yet. It costs nothing
-// where it says nothing new, which is what a thousand agents do that come back at once.
-func (c *Controller) learn(ctx context.Context, who api.Caller, h *wire.Hello) error {
-	id := peers.HostID(who.Identity.Fingerprint())
-	inv := c.Inventory()
-	host := inv.Hosts[id]
-	if host == nil {
-		return barred(inv, id)
-	}
-	what := func(inv *peers.Inventory) (peers.Op, error) {
-		host := inv.Hosts[id]
-		if host == nil || host.State == peers.HostRevoked {
-			return nil, barred(inv, id)
-		}
-		return news(inv, host, who, h), nil
-	}
-	if op, err := what(inv); err != nil || op == nil {
-		return err
-	}
-	_, err := c.change(ctx, "host:"+host.Name, "", what)
-	return err
-}
-
-// news is the change that a hello asks for; nil for none.
-func news(inv *peers.Inventory, host *peers.Host, who api.Caller, h *wire.Hello) peers.Op {
-	op := peers.UpdateHost{ID: host.ID, Keys: newKeys(inv, host, h.Keys)}
-	port := host.Port
-	if h.Port != 0 && h.Port != host.Port {
-		op.Port, port = &h.Port, h.Port
-	}
-	at := endpoints(&inv.Mesh, h.Endpoints, host.Endpoints, who.From, port)
-	if !slices.Equal(at, host.Endpoints) {
-		op.Endpoints = append([]peers.Endpoint{}, at...)
-	}
-	if op.Port == nil && op.Endpoints == nil && op.Keys == nil {
-		return nil
-	}
-	return op
-}
-
-// newKeys are the keys that the inventory does not have, of generations in use.
-func newKeys(inv *peers.Inventory, host *peers.Host, keys []peers.HostKey) []peers.HostKey {
-	var out []peers.HostKey
-	for _, k := range keys {
-		known := slices.ContainsFunc(host.Keys, func(old peers.HostKey) bool {
-			return old.Generation == k.Generation && old.Public == k.Public
-		})
-		if !known && inv.Mesh.HasGeneration(k.Generation) {
-			out = append(out, k)
-		}
-	}
-	return out
-}
-
 // listen takes in what the agent says until its stream ends. It is the only reader.
 func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
-	pace := rate.NewLimiter(rate.Every(changeEvery), changeBurst)
+	pace := rate.NewLimiter(rate.Every(messageEvery), messageBurst)
+	changes := rate.NewLimiter(rate.Every(changeEvery), changeBurst)
 	for {
 		up, err := in.next()
 		if err != nil {
+			return err
+		}
+		if err := pace.Wait(ctx); err != nil {
 			return err
 		}
 		switch {
@@ -175,7 +138,7 @@ func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
 			if len(up.Report.Keys) == 0 {
 				continue
 			}
-			if err := pace.Wait(ctx); err != nil {
+			if err := changes.Wait(ctx); err != nil {
 				return err
 			}
 			if err := c.addKeys(ctx, s.id, up.Report.Keys); err != nil {
@@ -183,134 +146,6 @@ func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
 			}
 		}
 	}
-}
-
-// addKeys takes in keys of a host that are new.
-func (c *Controller) addKeys(ctx context.Context, id peers.HostID, keys []peers.HostKey) error {
-	host := c.Inventory().Hosts[id]
-	if host == nil {
-		return nil
-	}
-	_, err := c.change(ctx, "host:"+host.Name, "", func(inv *peers.Inventory) (peers.Op, error) {
-		host := inv.Hosts[id]
-		if host == nil {
-			return nil, nil
-		}
-		fresh := newKeys(inv, host, keys)
-		if len(fresh) == 0 {
-			return nil, nil
-		}
-		return peers.UpdateHost{ID: id, Keys: fresh}, nil
-	})
-	return err
-}
-
-// talk tells the agent what it must know, as it comes. It is the only writer. settled is called when
-// the first of it is told.
-func (c *Controller) talk(ctx context.Context, s *session, hello *wire.Hello, settled func()) error {
-	w := writer{c: c, s: s}
-	if c.feed.Knows(hello.Revision, hello.Head) {
-		w.told = hello.Revision
-	}
-	var err error
-	if w.extra, err = c.firstWords(); err != nil {
-		return err
-	}
-	for {
-		changed := c.feed.Changed()
-		if err := w.catchUp(); err != nil {
-			return err
-		}
-		settled()
-		select {
-		case <-changed:
-		case <-s.ping:
-			err = s.tell(&wire.Down{Kind: wire.DownPing})
-		case <-s.over:
-			return w.goodbye()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// firstWords are members of the first message of a stream.
-func (c *Controller) firstWords() ([]byte, error) {
-	addresses, err := json.Marshal(append([]string{}, c.settings.Advertise...))
-	if err != nil {
-		return nil, fmt.Errorf("encode addresses: %v", err)
-	}
-	return fmt.Appendf(nil, `,"protocol":%d,"controllers":%s`, wire.Protocol, addresses), nil
-}
-
-// A writer knows how far its agent has been told.
-type writer struct {
-	c       *Controller
-	s       *session
-	told    peers.Revision // 0: nothing, it needs a snapshot
-	extra   []byte         // for the first message
-	pending bool           // the agent knows that it has to wait
-}
-
-// catchUp tells the agent all that it has not been told.
-func (w *writer) catchUp() error {
-	inv := w.c.feed.Inventory()
-	if fault := barred(inv, w.s.id); fault != nil {
-		w.s.end(fault)
-		return nil
-	}
-	if inv.Hosts[w.s.id].State == peers.HostPending {
-		if w.pending {
-			return nil
-		}
-		w.pending = true
-		return w.s.tell(&wire.Down{Kind: wire.DownPending, Protocol: wire.Protocol})
-	}
-	err := w.revisions()
-	if errors.Is(err, peers.ErrNoPlan) { // barred between the two looks: the next one tells
-		return nil
-	}
-	return err
-}
-
-func (w *writer) revisions() error {
-	if w.told == 0 {
-		return w.snapshot()
-	}
-	step, ok, err := w.c.feed.Since(w.s, w.s.id, w.told, w.extra)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return w.snapshot()
-	}
-	w.told = step.To
-	if !step.Wrote {
-		return nil
-	}
-	w.extra = nil
-	return w.s.flush()
-}
-
-func (w *writer) snapshot() error {
-	now, err := w.c.feed.Snapshot(w.s, w.s.id, w.extra)
-	if err != nil {
-		return err
-	}
-	w.told, w.extra = now, nil
-	return w.s.flush()
-}
-
-// goodbye ends the stream with its reason.
-func (w *writer) goodbye() error {
-	why := w.s.why.Load()
-	if why == nil {
-		return nil
-	}
-	return w.s.tell(&wire.Down{Kind: wire.DownGoodbye, Fault: why})
 }
 
 // Leave takes the host that asks for it out of the inventory.

@@ -18,7 +18,8 @@ func TestSnapshotThenDeltas(t *testing.T) {
 	erp := s.join("erp")
 	st, d := shop.connect()
 	if d.Plan == nil || d.Plan.Self.Name != "shop" || len(d.Plan.Interfaces) != 1 || d.Protocol != wire.Protocol ||
-		len(d.Controllers) != 1 || d.Controllers[0] != s.addr || d.Revision != s.c.Inventory().Revision || d.Head != s.c.Inventory().Head {
+		len(d.Controllers) != 1 || d.Controllers[0] != s.addr || d.Revision != s.c.Inventory().Revision ||
+		d.Head != s.c.Inventory().Head {
 		t.Errorf("snapshot %+v", d)
 	}
 	if len(d.Peers) != 1 || d.Peers[0].ID != erp.id() {
@@ -42,7 +43,8 @@ func TestSnapshotThenDeltas(t *testing.T) {
 		t.Errorf("delta for a removed host: %+v", gone)
 	}
 	s.must(http.MethodPatch, wire.PathMesh, wire.MeshSettings{Keepalive: new(15)}, nil)
-	if own := st.expect(wire.DownDelta); own.Plan == nil || own.Plan.Mesh.Keepalive != 15 || len(own.Peers)+len(own.Remove) != 0 {
+	if own := st.expect(wire.DownDelta); own.Plan == nil || own.Plan.Mesh.Keepalive != 15 ||
+		len(own.Peers)+len(own.Remove) != 0 {
 		t.Errorf("delta for a setting of the mesh: %+v", own)
 	}
 	s.token(wire.TokenOrder{})
@@ -179,7 +181,8 @@ func TestRemovedHostIsToldWhy(t *testing.T) {
 	if bye := st.expect(wire.DownGoodbye); bye.Fault == nil || bye.Fault.Code != "not-enrolled" {
 		t.Errorf("goodbye %+v", bye)
 	}
-	if _, f := s.machine("stranger").dial(wire.Hello{Protocol: wire.Protocol, Session: "x", Endpoints: []peers.Endpoint{}}); f == nil || f.Code != "not-enrolled" {
+	if _, f := s.machine("stranger").dial(wire.Hello{Protocol: wire.Protocol, Session: "x",
+		Endpoints: []peers.Endpoint{}}); f == nil || f.Code != "not-enrolled" {
 		t.Errorf("a stranger's stream: %+v", f)
 	}
 }
@@ -312,7 +315,8 @@ func TestHelloTellsNews(t *testing.T) {
 	h.Keys = []peers.HostKey{erp.key(), {Generation: 7}} // one that nobody uses is no reason to be refused
 	st = erp.open(h)
 	d := watch.expect(wire.DownDelta)
-	if len(d.Peers) != 1 || d.Peers[0].Endpoints[0].Address.String() != "192.0.2.99:4500" || d.Peers[0].Keys[0].Public != fresh.Public() {
+	if len(d.Peers) != 1 || d.Peers[0].Endpoints[0].Address.String() != "192.0.2.99:4500" ||
+		d.Peers[0].Keys[0].Public != fresh.Public() {
 		t.Errorf("the others were told %+v", d)
 	}
 	if own := st.expect(wire.DownSnapshot); own.Plan.Interfaces[0].Port != 4501 { // slot 1
@@ -357,7 +361,8 @@ func TestHellosThatAreNone(t *testing.T) {
 			t.Errorf("%s: got %+v", name, f)
 		}
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.addr+wire.PathStream, strings.NewReader("{\"kind\":\"report\"}\n"))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.addr+wire.PathStream,
+		strings.NewReader("{\"kind\":\"report\"}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,5 +389,17 @@ func TestCoalescing(t *testing.T) {
 	h.Revision, h.Head = d.Revision, d.Head
 	if delta := shop.open(h).expect(wire.DownDelta); len(delta.Peers) != 20 {
 		t.Errorf("one line with %d hosts, want 20", len(delta.Peers))
+	}
+}
+
+// TestOlderBackup: agents notice what the ledger has forgotten.
+func TestOlderBackup(t *testing.T) {
+	s := newSite(t)
+	m := s.join("erp")
+	h := m.hello()
+	h.Revision, h.Head = s.c.Inventory().Revision+5, peers.Hash{1}
+	m.open(h).expect(wire.DownSnapshot)
+	if !strings.Contains(s.log.String(), "older backup") {
+		t.Errorf("the log does not warn:\n%s", s.log)
 	}
 }

@@ -113,9 +113,8 @@ func routable(at net.Addr) ([]string, error) {
 
 // internal tells links that lead to this machine's own containers, or into the mesh itself.
 func internal(link string) bool {
-	return slices.ContainsFunc([]string{"wrn", "docker", "br-", "veth", "virbr", "cni", "flannel"}, func(prefix string) bool {
-		return strings.HasPrefix(link, prefix)
-	})
+	prefixes := []string{"wrn", "docker", "br-", "veth", "virbr", "cni", "flannel"}
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(link, prefix) })
 }
 
 func addressesOf(link net.Interface) []netip.Addr {
@@ -125,7 +124,7 @@ func addressesOf(link net.Interface) []netip.Addr {
 	}
 	var out []netip.Addr
 	for _, a := range addresses {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() && !p.Addr().IsLinkLocalUnicast() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() {
 			out = append(out, p.Addr().Unmap())
 		}
 	}

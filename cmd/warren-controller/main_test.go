@@ -245,13 +245,16 @@ func openStream(t *testing.T, token wire.Token) *bufio.Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: pin.Client(cert, token.Pin[:]), ForceAttemptHTTP2: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: pin.Client(cert, token.Pin[:]),
+		ForceAttemptHTTP2: true}}
 	base := "https://" + token.Controllers[0]
 	var offer wire.EnrollOffer
-	post(t, client, base+wire.PathEnrollCheck, wire.EnrollCheck{Protocol: wire.Protocol, TokenID: token.ID, Secret: token.Secret[:]}, &offer)
+	post(t, client, base+wire.PathEnrollCheck,
+		wire.EnrollCheck{Protocol: wire.Protocol, TokenID: token.ID, Secret: token.Secret[:]}, &offer)
 	k := peers.SignKey(offer.MeshID, id, 1, private.Public())
 	post(t, client, base+wire.PathEnroll, wire.EnrollRequest{
-		Protocol: wire.Protocol, TokenID: token.ID, Secret: token.Secret[:], Name: "erp", Port: 51820, Keys: []peers.HostKey{k},
+		Protocol: wire.Protocol, TokenID: token.ID, Secret: token.Secret[:], Name: "erp", Port: 51820,
+		Keys: []peers.HostKey{k},
 	}, &wire.Enrolled{})
 	body, up := io.Pipe()
 	t.Cleanup(func() { _ = up.Close() })

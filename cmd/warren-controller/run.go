@@ -51,10 +51,11 @@ func runCommand() *cobra.Command {
 	f.StringVar(&o.dataDir, "data-dir", "/var/lib/warren-controller", "`FOLDER` of the database")
 	f.StringVar(&o.socket, "socket", "/run/warren-controller/controller.sock", "unix socket for admins on this machine")
 	f.StringVar(&o.listen, "listen", ":7443", "`ADDRESS:PORT` for hosts and for admins elsewhere")
-	f.StringSliceVar(&o.advertise, "advertise", nil, "`HOST:PORT` at which hosts find this controller; may be given several "+
-		"times (default: the addresses of this machine)")
+	f.StringSliceVar(&o.advertise, "advertise", nil, "`HOST:PORT` at which hosts find this controller; "+
+		"may be given several times (default: the addresses of this machine)")
 	f.StringVar(&o.name, "name", controller.DefaultName, "name of the mesh; at the first start only")
-	f.StringVar(&o.overlay, "overlay", controller.DefaultOverlay().String(), "IPv4 range of the mesh; at the first start only")
+	f.StringVar(&o.overlay, "overlay", controller.DefaultOverlay().String(),
+		"IPv4 range of the mesh; at the first start only")
 	settings := daemon.Bind(cmd, "WARREN_CONTROLLER_", "/etc/warren/controller.yaml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := settings.Logger(cmd.ErrOrStderr())

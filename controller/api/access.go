@@ -27,7 +27,8 @@ func (a access) check(c Caller) error {
 		return faultf(http.StatusForbidden, "read-only", "as root, or as a member of the group warren-admin",
 			"%s may look but not change anything", c.Name)
 	case c.Identity.IsZero():
-		return faultf(http.StatusForbidden, "not-admin", "as root, or as a member of the group warren-admin (to look: warren)",
+		return faultf(http.StatusForbidden, "not-admin",
+			"as root, or as a member of the group warren-admin (to look: warren)",
 			"%s may not talk to the controller", c.Name)
 	}
 	return faultf(http.StatusForbidden, "not-admin", "on the controller: warren admin add NAME "+c.Identity.String(),

@@ -16,10 +16,12 @@ import (
 
 func (s *Server) agentRoutes() {
 	agents := s.backend.Agents
-	add(s, operation{"leave", http.MethodPost, wire.PathLeave, "Remove the host that makes the request", forStrangers, http.StatusNoContent},
-		func(ctx context.Context, _ *nothing) (*nothing, error) {
-			return &nothing{}, agents.Leave(ctx, callerOf(ctx))
-		})
+	add(s, operation{
+		"leave", http.MethodPost, wire.PathLeave,
+		"Remove the host that makes the request", forStrangers, http.StatusNoContent,
+	}, func(ctx context.Context, _ *nothing) (*nothing, error) {
+		return &nothing{}, agents.Leave(ctx, callerOf(ctx))
+	})
 	s.mux.HandleFunc(http.MethodPost+" "+wire.PathStream, s.stream)
 	s.describeStream()
 }

@@ -30,6 +30,7 @@ type Listener struct {
 	raw    net.Listener
 	config *tls.Config
 	ready  chan net.Conn
+	crowd  crowd
 	places chan struct{}
 
 	once   sync.Once
@@ -57,11 +58,16 @@ func (l *Listener) accept() {
 			l.failed <- err
 			return
 		}
+		in, ok := l.crowd.admit(conn)
+		if !ok {
+			_ = conn.Close() // there is no telling why before TLS, and TLS is what there is no room for
+			continue
+		}
 		select {
 		case l.places <- struct{}{}:
-			go l.handshake(conn)
+			go l.handshake(in)
 		case <-l.closed:
-			_ = conn.Close()
+			_ = in.Close()
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 // older controller.
 func config() huma.Config {
 	c := huma.DefaultConfig("Warren controller", "1")
-	c.Info.Description = "Admins come in over the unix socket or with a pinned identity over TLS 1.3, hosts with theirs. " +
-		"Errors are problem details (RFC 9457) with a stable code. Unknown fields are ignored."
+	c.Info.Description = "Admins come in over the unix socket or with a pinned identity over TLS 1.3, hosts with " +
+		"theirs. Errors are problem details (RFC 9457) with a stable code. Unknown fields are ignored."
 	c.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	c.OpenAPIPath = "/v1/openapi"
 	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil

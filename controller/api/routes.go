@@ -55,17 +55,23 @@ func (s *Server) routes() {
 
 func (s *Server) tokenRoutes() {
 	tokens := s.backend.Tokens
-	add(s, operation{"list-tokens", http.MethodGet, wire.PathTokens, "List enrolment tokens", forReaders, 0},
-		func(context.Context, *nothing) (*answer[[]wire.TokenView], error) { return reply(tokens.Tokens()), nil })
-	add(s, operation{"create-token", http.MethodPost, wire.PathTokens, "Create an enrolment token", forAdmins, http.StatusCreated},
-		func(ctx context.Context, in *request[wire.TokenOrder]) (*answer[wire.TokenView], error) {
-			v, err := tokens.CreateToken(ctx, callerOf(ctx).Name, in.Body)
-			return reply(v), err
-		})
-	add(s, operation{"revoke-token", http.MethodDelete, wire.PathTokens + "/{name}", "Make a token useless", forAdmins, http.StatusNoContent},
-		func(ctx context.Context, in *named) (*nothing, error) {
-			return &nothing{}, tokens.RevokeToken(ctx, callerOf(ctx).Name, in.Name)
-		})
+	add(s, operation{
+		"list-tokens", http.MethodGet, wire.PathTokens,
+		"List enrolment tokens", forReaders, 0,
+	}, func(context.Context, *nothing) (*answer[[]wire.TokenView], error) { return reply(tokens.Tokens()), nil })
+	add(s, operation{
+		"create-token", http.MethodPost, wire.PathTokens,
+		"Create an enrolment token", forAdmins, http.StatusCreated,
+	}, func(ctx context.Context, in *request[wire.TokenOrder]) (*answer[wire.TokenView], error) {
+		v, err := tokens.CreateToken(ctx, callerOf(ctx).Name, in.Body)
+		return reply(v), err
+	})
+	add(s, operation{
+		"revoke-token", http.MethodDelete, wire.PathTokens + "/{name}",
+		"Make a token useless", forAdmins, http.StatusNoContent,
+	}, func(ctx context.Context, in *named) (*nothing, error) {
+		return &nothing{}, tokens.RevokeToken(ctx, callerOf(ctx).Name, in.Name)
+	})
 }
 
 func (s *Server) hostRoutes() {
@@ -76,64 +82,86 @@ func (s *Server) hostRoutes() {
 		Body   *wire.HostAction `required:"false"`
 	}
 	one := wire.PathHosts + "/{name}"
-	add(s, operation{"list-hosts", http.MethodGet, wire.PathHosts, "List hosts", forReaders, 0},
-		func(context.Context, *nothing) (*answer[[]wire.HostView], error) { return reply(hosts.Hosts()), nil })
-	add(s, operation{"show-host", http.MethodGet, one, "Show a host", forReaders, 0},
-		func(_ context.Context, in *named) (*answer[wire.HostView], error) {
-			v, err := hosts.Host(in.Name)
-			return reply(v), err
-		})
-	add(s, operation{"set-host", http.MethodPost, one + "/{action}", "Approve, suspend, resume or revoke a host", forAdmins, 0},
-		func(ctx context.Context, in *order) (*answer[wire.HostView], error) {
-			o := HostOrder{Name: in.Name, Action: in.Action}
-			if in.Body != nil {
-				o.Why = in.Body.Why
-			}
-			v, err := hosts.SetHost(ctx, callerOf(ctx).Name, o)
-			return reply(v), err
-		})
-	add(s, operation{"remove-host", http.MethodDelete, one, "Remove a host", forAdmins, http.StatusNoContent},
-		func(ctx context.Context, in *named) (*nothing, error) {
-			return &nothing{}, hosts.RemoveHost(ctx, callerOf(ctx).Name, in.Name)
-		})
+	add(s, operation{
+		"list-hosts", http.MethodGet, wire.PathHosts,
+		"List hosts", forReaders, 0,
+	}, func(context.Context, *nothing) (*answer[[]wire.HostView], error) { return reply(hosts.Hosts()), nil })
+	add(s, operation{
+		"show-host", http.MethodGet, one,
+		"Show a host", forReaders, 0,
+	}, func(_ context.Context, in *named) (*answer[wire.HostView], error) {
+		v, err := hosts.Host(in.Name)
+		return reply(v), err
+	})
+	add(s, operation{
+		"set-host", http.MethodPost, one + "/{action}",
+		"Approve, suspend, resume or revoke a host", forAdmins, 0,
+	}, func(ctx context.Context, in *order) (*answer[wire.HostView], error) {
+		o := HostOrder{Name: in.Name, Action: in.Action}
+		if in.Body != nil {
+			o.Why = in.Body.Why
+		}
+		v, err := hosts.SetHost(ctx, callerOf(ctx).Name, o)
+		return reply(v), err
+	})
+	add(s, operation{
+		"remove-host", http.MethodDelete, one,
+		"Remove a host", forAdmins, http.StatusNoContent,
+	}, func(ctx context.Context, in *named) (*nothing, error) {
+		return &nothing{}, hosts.RemoveHost(ctx, callerOf(ctx).Name, in.Name)
+	})
 }
 
 func (s *Server) meshRoutes() {
 	mesh := s.backend.Mesh
-	add(s, operation{"show-mesh", http.MethodGet, wire.PathMesh, "Show the mesh", forReaders, 0},
-		func(context.Context, *nothing) (*answer[wire.MeshView], error) { return reply(mesh.Mesh()), nil })
-	add(s, operation{"set-mesh", http.MethodPatch, wire.PathMesh, "Change settings of the mesh", forAdmins, 0},
-		func(ctx context.Context, in *request[wire.MeshSettings]) (*answer[wire.MeshView], error) {
-			v, err := mesh.SetMesh(ctx, callerOf(ctx).Name, in.Body)
-			return reply(v), err
-		})
+	add(s, operation{
+		"show-mesh", http.MethodGet, wire.PathMesh,
+		"Show the mesh", forReaders, 0,
+	}, func(context.Context, *nothing) (*answer[wire.MeshView], error) { return reply(mesh.Mesh()), nil })
+	add(s, operation{
+		"set-mesh", http.MethodPatch, wire.PathMesh,
+		"Change settings of the mesh", forAdmins, 0,
+	}, func(ctx context.Context, in *request[wire.MeshSettings]) (*answer[wire.MeshView], error) {
+		v, err := mesh.SetMesh(ctx, callerOf(ctx).Name, in.Body)
+		return reply(v), err
+	})
 }
 
 func (s *Server) adminRoutes() {
 	admins := s.backend.Admins
-	add(s, operation{"list-admins", http.MethodGet, wire.PathAdmins, "List admins", forReaders, 0},
-		func(context.Context, *nothing) (*answer[[]wire.AdminView], error) { return reply(admins.Admins()), nil })
-	add(s, operation{"add-admin", http.MethodPost, wire.PathAdmins, "Let somebody administer the mesh from elsewhere", forAdmins, http.StatusCreated},
-		func(ctx context.Context, in *request[wire.AdminView]) (*answer[wire.AdminView], error) {
-			v, err := admins.AddAdmin(ctx, callerOf(ctx).Name, in.Body)
-			return reply(v), err
-		})
-	add(s, operation{"remove-admin", http.MethodDelete, wire.PathAdmins + "/{name}", "Take that back", forAdmins, http.StatusNoContent},
-		func(ctx context.Context, in *named) (*nothing, error) {
-			return &nothing{}, admins.RemoveAdmin(ctx, callerOf(ctx).Name, in.Name)
-		})
+	add(s, operation{
+		"list-admins", http.MethodGet, wire.PathAdmins,
+		"List admins", forReaders, 0,
+	}, func(context.Context, *nothing) (*answer[[]wire.AdminView], error) { return reply(admins.Admins()), nil })
+	add(s, operation{
+		"add-admin", http.MethodPost, wire.PathAdmins,
+		"Let somebody administer the mesh from elsewhere", forAdmins, http.StatusCreated,
+	}, func(ctx context.Context, in *request[wire.AdminView]) (*answer[wire.AdminView], error) {
+		v, err := admins.AddAdmin(ctx, callerOf(ctx).Name, in.Body)
+		return reply(v), err
+	})
+	add(s, operation{
+		"remove-admin", http.MethodDelete, wire.PathAdmins + "/{name}",
+		"Take that back", forAdmins, http.StatusNoContent,
+	}, func(ctx context.Context, in *named) (*nothing, error) {
+		return &nothing{}, admins.RemoveAdmin(ctx, callerOf(ctx).Name, in.Name)
+	})
 }
 
 func (s *Server) enrolRoutes() {
 	enrol := s.backend.Enrolment
-	add(s, operation{"check-token", http.MethodPost, wire.PathEnrollCheck, "Ask what a token would lead to", forStrangers, 0},
-		func(ctx context.Context, in *request[wire.EnrollCheck]) (*answer[wire.EnrollOffer], error) {
-			v, err := enrol.CheckToken(callerOf(ctx), in.Body)
-			return reply(v), err
-		})
-	add(s, operation{"enroll", http.MethodPost, wire.PathEnroll, "Enrol the host that makes the request", forStrangers, 0},
-		func(ctx context.Context, in *request[wire.EnrollRequest]) (*answer[wire.Enrolled], error) {
-			v, err := enrol.Enroll(ctx, callerOf(ctx), in.Body)
-			return reply(v), err
-		})
+	add(s, operation{
+		"check-token", http.MethodPost, wire.PathEnrollCheck,
+		"Ask what a token would lead to", forStrangers, 0,
+	}, func(ctx context.Context, in *request[wire.EnrollCheck]) (*answer[wire.EnrollOffer], error) {
+		v, err := enrol.CheckToken(callerOf(ctx), in.Body)
+		return reply(v), err
+	})
+	add(s, operation{
+		"enroll", http.MethodPost, wire.PathEnroll,
+		"Enrol the host that makes the request", forStrangers, 0,
+	}, func(ctx context.Context, in *request[wire.EnrollRequest]) (*answer[wire.Enrolled], error) {
+		v, err := enrol.Enroll(ctx, callerOf(ctx), in.Body)
+		return reply(v), err
+	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/pin"
+	"github.com/warren-mesh/warren/peers/wire"
 )
 
 // Limits of every connection and request.
@@ -29,6 +30,8 @@ const (
 	// writeTimeout is for an end that takes no byte at all.
 	writeTimeout = 15 * time.Second
 	maxRequests  = 16 // at once on one connection
+	// answerTimeout is for an end that takes its answer too slowly.
+	answerTimeout = time.Minute
 )
 
 // A Server serves a Backend.
@@ -56,6 +59,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+	if r.URL.Path != wire.PathStream {
+		// One who asks and does not read the answer; streams have a watchdog of their own.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)) // all real ones have it
+	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
 		s.refuse(w, r, s.noRoute(r))
 		return
@@ -108,7 +115,7 @@ func (s *Server) Local(who func(net.Conn) (Caller, error)) *http.Server {
 		caller, err := who(conn)
 		return context.WithValue(ctx, localKey{}, localCaller{caller, err})
 	}
-	srv.ReadTimeout, srv.WriteTimeout = time.Minute, time.Minute
+	srv.ReadTimeout = time.Minute
 	return srv
 }
 

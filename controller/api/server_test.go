@@ -59,9 +59,11 @@ func (b stub) AdminWith(key.Identity) (string, bool)             { return "", fa
 func (b stub) CheckToken(api.Caller, wire.EnrollCheck) (wire.EnrollOffer, error) {
 	return wire.EnrollOffer{}, b.err
 }
+
 func (b stub) Enroll(context.Context, api.Caller, wire.EnrollRequest) (wire.Enrolled, error) {
 	return wire.Enrolled{}, b.err
 }
+
 func (b stub) Stream(ctx context.Context, who api.Caller, pipe api.Pipe) error {
 	if b.stream == nil {
 		return b.err
@@ -123,7 +125,8 @@ func identity(t *testing.T) (key.Identity, tls.Certificate) {
 // get makes a request with a TLS configuration, without anything from an earlier one.
 func get(t *testing.T, cfg *tls.Config, address, path string) (*http.Response, error) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true,
+		DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+path, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -143,15 +146,20 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := resp.TLS
-	if state.CurveID != tls.X25519MLKEM768 || state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != "h2" || resp.StatusCode != 200 {
-		t.Errorf("curve %v, version %x, protocol %q, status %d", state.CurveID, state.Version, state.NegotiatedProtocol, resp.StatusCode)
+	if state.CurveID != tls.X25519MLKEM768 || state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != "h2" ||
+		resp.StatusCode != 200 {
+		t.Errorf("curve %v, version %x, protocol %q, status %d", state.CurveID, state.Version, state.NegotiatedProtocol,
+			resp.StatusCode)
 	}
 	other, _ := identity(t)
 	if _, err := get(t, pin.Client(cert, other[:]), address, "/"); !errors.Is(err, pin.ErrPin) {
 		t.Errorf("a client that pins another controller: %v, want ErrPin", err)
 	}
 	for name, change := range map[string]func(*tls.Config){
-		"TLS 1.2":                       func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 },
+		"TLS 1.2": func(c *tls.Config) {
+			c.MinVersion, c.MaxVersion = tls.VersionTLS12,
+				tls.VersionTLS12
+		},
 		"no certificate":                func(c *tls.Config) { c.Certificates = nil },
 		"certificate of another kind":   func(c *tls.Config) { c.Certificates = []tls.Certificate{ecdsaCertificate(t)} },
 		"key exchange without ML-KEM":   func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519} },
@@ -171,7 +179,8 @@ func ecdsaCertificate(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"},
+		NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +200,8 @@ func TestSilentConnections(t *testing.T) {
 	}
 	_, cert := identity(t)
 	start := time.Now()
-	if _, err := get(t, pin.Client(cert, id[:]), address, "/v1/openapi.json"); err != nil || time.Since(start) > time.Second {
+	if _, err := get(t, pin.Client(cert, id[:]), address, "/v1/openapi.json"); err != nil ||
+		time.Since(start) > time.Second {
 		t.Errorf("beside silent connections: %v after %v", err, time.Since(start))
 	}
 }
@@ -229,7 +239,8 @@ func TestHugeBody(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	var f wire.Fault
-	if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || f.Code != "request-too-large" || resp.StatusCode != 413 {
+	if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || f.Code != "request-too-large" ||
+		resp.StatusCode != 413 {
 		t.Errorf("got %s %+v %v", resp.Status, f, err)
 	}
 	if took, sent := time.Since(start), body.taken.Load(); took > 2*time.Second || sent > 2<<20 {
@@ -279,7 +290,8 @@ func TestStreamNeedsHTTP2(t *testing.T) {
 	cfg := pin.Client(cert, id[:])
 	cfg.NextProtos = []string{"http/1.1"}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+address+wire.PathStream, strings.NewReader("{}\n"))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+address+wire.PathStream,
+		strings.NewReader("{}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +350,8 @@ func TestCut(t *testing.T) {
 
 // TestFaults goes through the kinds of errors of a backend.
 func TestFaults(t *testing.T) {
-	problems := peers.Problems{{Code: "name-taken", At: "host/a", Message: "taken", Hint: "another"}, {Code: "x", Message: "y"}}
+	problems := peers.Problems{{Code: "name-taken", At: "host/a", Message: "taken", Hint: "another"},
+		{Code: "x", Message: "y"}}
 	busy := wire.NewFault(503, "busy", "busy", "later")
 	busy.RetryAfter = 3
 	for _, c := range []struct {
@@ -388,7 +401,8 @@ func TestRequestsThatAreNone(t *testing.T) {
 		r.Header.Set("Content-Type", c.contentType)
 		s.ServeHTTP(rec, r)
 		var f wire.Fault
-		if err := json.Unmarshal(rec.Body.Bytes(), &f); err != nil || rec.Code != c.status || f.Status != c.status || f.Code != c.code || f.Detail == "" {
+		if err := json.Unmarshal(rec.Body.Bytes(), &f); err != nil || rec.Code != c.status || f.Status != c.status ||
+			f.Code != c.code || f.Detail == "" {
 			t.Errorf("%s: %d %s, want %d %s", c.body, rec.Code, rec.Body, c.status, c.code)
 		}
 		if strings.Contains(rec.Body.String(), "hush") {

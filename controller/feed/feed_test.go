@@ -143,7 +143,8 @@ func TestResumeFromRecentEntries(t *testing.T) {
 	if !f.Knows(before, heads[2]) || !f.Knows(m.inv.Revision, m.inv.Head) {
 		t.Error("the feed does not know revisions that it has been given")
 	}
-	if f.Knows(before-1, heads[1]) || f.Knows(before, heads[1]) || f.Knows(m.inv.Revision+1, m.inv.Head) || f.Knows(0, peers.Hash{}) {
+	if f.Knows(before-1, heads[1]) || f.Knows(before, heads[1]) || f.Knows(m.inv.Revision+1, m.inv.Head) ||
+		f.Knows(0, peers.Hash{}) {
 		t.Error("the feed says that it knows what it cannot know")
 	}
 	var line bytes.Buffer

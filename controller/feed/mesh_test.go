@@ -41,13 +41,15 @@ func newMesh(t testing.TB) *mesh {
 		m.secrets[g+1] = s
 	}
 	m.must(peers.CreateMesh{
-		ID: "mesh", Name: "orders", Overlay: netip.MustParsePrefix("10.90.0.0/16"), Overlay6: netip.MustParsePrefix("fd00:1::/64"),
+		ID: "mesh", Name: "orders", Overlay: netip.MustParsePrefix("10.90.0.0/16"),
+		Overlay6: netip.MustParsePrefix("fd00:1::/64"),
 	})
 	m.must(peers.CreateToken{
 		ID: "token", Hash: peers.Hash{1}, Site: "shop", Uses: 1000, Expires: m.now().Add(300 * 24 * time.Hour),
 	})
 	m.must(peers.CreateToken{
-		ID: "asking", Hash: peers.Hash{2}, Site: "warehouse", Uses: 1000, Approve: true, Expires: m.now().Add(300 * 24 * time.Hour),
+		ID: "asking", Hash: peers.Hash{2}, Site: "warehouse", Uses: 1000, Approve: true,
+		Expires: m.now().Add(300 * 24 * time.Hour),
 	})
 	return m
 }

@@ -28,7 +28,6 @@ type Page struct {
 	Revision   peers.Revision // applied
 	Generation peers.Generation
 	Problems   []peers.Problem
-	Peers      []wire.PeerReport
 }
 
 // A Book holds the last reports of all hosts. It is safe for concurrent use.
@@ -40,7 +39,7 @@ type Book struct {
 
 type page struct {
 	Page
-	links  []link // Page.Peers, made small
+	links  []link // how it sees its peers, made small
 	accuse *peers.Problem
 }
 
@@ -117,11 +116,20 @@ func (b *Book) Of(id peers.HostID) Page {
 		return Page{}
 	}
 	out := p.Page
-	out.Peers = b.names.reports(p.links)
 	if p.accuse != nil {
 		out.Problems = append(slices.Clip(out.Problems), *p.accuse)
 	}
 	return out
+}
+
+// Peers is how a host sees its peers.
+func (b *Book) Peers(id peers.HostID) []wire.PeerReport {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.pages[id]; p != nil {
+		return b.names.reports(p.links)
+	}
+	return nil
 }
 
 // Forget forgets a host.
