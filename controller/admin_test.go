@@ -133,8 +133,10 @@ func TestMesh(t *testing.T) {
 	if m.MTU != 1380 || m.Keepalive != 25 {
 		t.Errorf("mesh after a change %+v", m)
 	}
-	for body, code := range map[string]string{`{}`: "change-empty", `{"mtu":1}`: "mtu-invalid",
-		`{"mtu":"x"}`: "request-invalid"} {
+	for body, code := range map[string]string{
+		`{}`: "change-empty", `{"mtu":1}`: "mtu-invalid",
+		`{"mtu":"x"}`: "request-invalid",
+	} {
 		if f := s.admin(http.MethodPatch, wire.PathMesh, json.RawMessage(body), nil); f == nil || f.Code != code {
 			t.Errorf("%s: got %+v, want %s", body, f, code)
 		}

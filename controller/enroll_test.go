@@ -125,8 +125,10 @@ func TestEnrolFailures(t *testing.T) {
 		{"protocol of the past", nil, usable, with(func(r *wire.EnrollRequest) { r.Protocol = 0 }), 400, "protocol"},
 		{"protocol of the future", nil, usable, with(func(r *wire.EnrollRequest) { r.Protocol = 99 }), 400, "protocol"},
 		{"no key", nil, usable, with(func(r *wire.EnrollRequest) { r.Keys = nil }), 422, "key-missing"},
-		{"somebody else's signature", forger, usable, with(func(r *wire.EnrollRequest) { r.Keys[0] = here.key() }), 422,
-			"key-signature"},
+		{
+			"somebody else's signature", forger, usable, with(func(r *wire.EnrollRequest) { r.Keys[0] = here.key() }), 422,
+			"key-signature",
+		},
 		{"somebody else's key", thief, usable, nil, 409, "key-taken"},
 		{"port without a next one", nil, usable, with(func(r *wire.EnrollRequest) { r.Port = 65535 }), 422, "port-invalid"},
 	} {

@@ -17,16 +17,21 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
-func open(t *testing.T, l controller.Ledger, v controller.Vault, s controller.Settings) (*controller.Controller,
-	error) {
+// A store is where a controller keeps everything.
+type store interface {
+	controller.Ledger
+	controller.Vault
+}
+
+func open(t *testing.T, in store, s controller.Settings) (*controller.Controller, error) {
 	t.Helper()
-	return controller.Open(t.Context(), l, v, s, slog.New(slog.DiscardHandler))
+	return controller.Open(t.Context(), in, in, s, slog.New(slog.DiscardHandler))
 }
 
 func TestFirstStart(t *testing.T) {
 	db := newDB(t)
 	s := controller.Settings{Name: "orders", Overlay: netip.MustParsePrefix("10.7.0.0/16")}
-	c, err := open(t, db, db, s)
+	c, err := open(t, db, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +42,7 @@ func TestFirstStart(t *testing.T) {
 	if ula := netip.MustParsePrefix("fd00::/8"); m.Overlay6.Bits() != 64 || !ula.Contains(m.Overlay6.Addr()) {
 		t.Errorf("the IPv6 overlay is %v, want a /64 of fd00::/8", m.Overlay6)
 	}
-	again, err := open(t, db, db, controller.Settings{})
+	again, err := open(t, db, controller.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +50,7 @@ func TestFirstStart(t *testing.T) {
 		t.Error("the second start has another mesh or identity")
 	}
 	other := newDB(t)
-	stranger, err := open(t, other, other, s)
+	stranger, err := open(t, other, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,23 +74,23 @@ func startError(t *testing.T, err error, part string) {
 
 func TestSettingsOfAnotherMesh(t *testing.T) {
 	db := newDB(t)
-	if _, err := open(t, db, db, controller.Settings{}); err != nil {
+	if _, err := open(t, db, controller.Settings{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := open(t, db, db, controller.Settings{Name: "invoices"})
+	_, err := open(t, db, controller.Settings{Name: "invoices"})
 	startError(t, err, `"warren", not "invoices"`)
-	_, err = open(t, db, db, controller.Settings{Overlay: netip.MustParsePrefix("10.91.0.0/16")})
+	_, err = open(t, db, controller.Settings{Overlay: netip.MustParsePrefix("10.91.0.0/16")})
 	startError(t, err, "10.90.0.0/16, which cannot become 10.91.0.0/16")
-	if _, err = open(t, db, db, controller.Settings{Name: "warren", Overlay: controller.DefaultOverlay()}); err != nil {
+	if _, err = open(t, db, controller.Settings{Name: "warren", Overlay: controller.DefaultOverlay()}); err != nil {
 		t.Errorf("settings that say what is: %v", err)
 	}
 }
 
 func TestFirstStartThatIsRefusedLeavesNothing(t *testing.T) {
 	db := newDB(t)
-	_, err := open(t, db, db, controller.Settings{Overlay: netip.MustParsePrefix("8.8.0.0/16")})
+	_, err := open(t, db, controller.Settings{Overlay: netip.MustParsePrefix("8.8.0.0/16")})
 	startError(t, err, "not a private range")
-	_, err = open(t, db, db, controller.Settings{Name: "Not A Name"})
+	_, err = open(t, db, controller.Settings{Name: "Not A Name"})
 	startError(t, err, "no valid name")
 	if _, err := db.Fetch(t.Context(), "identity"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the vault has an identity: %v", err)
@@ -94,16 +99,18 @@ func TestFirstStartThatIsRefusedLeavesNothing(t *testing.T) {
 
 // TestNoNewIdentityForAnOldMesh is the one that matters: every host has pinned the old identity.
 func TestNoNewIdentityForAnOldMesh(t *testing.T) {
-	for name, what := range map[string]string{"identity": "identity of its controller",
-		"generation/1": "secret of generation 1"} {
+	for name, what := range map[string]string{
+		"identity":     "identity of its controller",
+		"generation/1": "secret of generation 1",
+	} {
 		db := newDB(t)
-		if _, err := open(t, db, db, controller.Settings{}); err != nil {
+		if _, err := open(t, db, controller.Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Destroy(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
-		_, err := open(t, db, db, controller.Settings{})
+		_, err := open(t, db, controller.Settings{})
 		startError(t, err, what)
 		if _, err := db.Fetch(t.Context(), name); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a new %s was made: %v", name, err)
@@ -111,7 +118,7 @@ func TestNoNewIdentityForAnOldMesh(t *testing.T) {
 		if err := db.Put(t.Context(), map[string][]byte{name: []byte("garbage")}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := open(t, db, db, controller.Settings{}); err == nil || strings.Contains(err.Error(), "garbage") {
+		if _, err := open(t, db, controller.Settings{}); err == nil || strings.Contains(err.Error(), "garbage") {
 			t.Errorf("a damaged %s: %v", name, err)
 		}
 	}
@@ -147,7 +154,7 @@ var errDisk = errors.New("no room left on the disk")
 func TestCrashBetweenIdentityAndMesh(t *testing.T) {
 	f := &fragile{DB: newDB(t)}
 	f.set(errDisk, nil)
-	if _, err := open(t, f, f, controller.Settings{}); !errors.Is(err, errDisk) {
+	if _, err := open(t, f, controller.Settings{}); !errors.Is(err, errDisk) {
 		t.Fatalf("a first start without room: %v", err)
 	}
 	made, err := f.Fetch(t.Context(), "identity")
@@ -155,7 +162,7 @@ func TestCrashBetweenIdentityAndMesh(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.set(nil, nil)
-	c, err := open(t, f, f, controller.Settings{})
+	c, err := open(t, f, controller.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +173,7 @@ func TestCrashBetweenIdentityAndMesh(t *testing.T) {
 
 func TestLedgerThatFails(t *testing.T) {
 	f := &fragile{DB: newDB(t)}
-	c, err := open(t, f, f, controller.Settings{Advertise: []string{"192.0.2.1:7443"}})
+	c, err := open(t, f, controller.Settings{Advertise: []string{"192.0.2.1:7443"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +208,7 @@ func TestLedgerThatFails(t *testing.T) {
 
 func TestGivenUpAfterManyConflicts(t *testing.T) {
 	f := &fragile{DB: newDB(t)}
-	c, err := open(t, f, f, controller.Settings{Advertise: []string{"192.0.2.1:7443"}})
+	c, err := open(t, f, controller.Settings{Advertise: []string{"192.0.2.1:7443"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +221,7 @@ func TestGivenUpAfterManyConflicts(t *testing.T) {
 
 func TestNoTokenWithoutAnAddress(t *testing.T) {
 	db := newDB(t)
-	c, err := open(t, db, db, controller.Settings{})
+	c, err := open(t, db, controller.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}

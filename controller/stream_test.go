@@ -181,8 +181,10 @@ func TestRemovedHostIsToldWhy(t *testing.T) {
 	if bye := st.expect(wire.DownGoodbye); bye.Fault == nil || bye.Fault.Code != "not-enrolled" {
 		t.Errorf("goodbye %+v", bye)
 	}
-	if _, f := s.machine("stranger").dial(wire.Hello{Protocol: wire.Protocol, Session: "x",
-		Endpoints: []peers.Endpoint{}}); f == nil || f.Code != "not-enrolled" {
+	if _, f := s.machine("stranger").dial(wire.Hello{
+		Protocol: wire.Protocol, Session: "x",
+		Endpoints: []peers.Endpoint{},
+	}); f == nil || f.Code != "not-enrolled" {
 		t.Errorf("a stranger's stream: %+v", f)
 	}
 }

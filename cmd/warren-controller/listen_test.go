@@ -7,8 +7,10 @@ import (
 )
 
 func TestAdvertisedAddresses(t *testing.T) {
-	got, err := checkAdvertised([]string{"controller.example.com", "203.0.113.5:8443", "[2001:db8::1]:7443",
-		"[2001:db8::2]"}, ":7443")
+	got, err := checkAdvertised([]string{
+		"controller.example.com", "203.0.113.5:8443", "[2001:db8::1]:7443",
+		"[2001:db8::2]",
+	}, ":7443")
 	want := []string{"controller.example.com:7443", "203.0.113.5:8443", "[2001:db8::1]:7443", "[2001:db8::2]:7443"}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v %v, want %v", got, err, want)
@@ -31,8 +33,10 @@ func TestRoutableAddresses(t *testing.T) {
 			t.Errorf("%s cannot be reached from elsewhere", a)
 		}
 	}
-	for link, want := range map[string]bool{"eth0": false, "docker0": true, "br-1234": true, "br0": false,
-		"wrn0": true, "vethab": true} {
+	for link, want := range map[string]bool{
+		"eth0": false, "docker0": true, "br-1234": true, "br0": false,
+		"wrn0": true, "vethab": true,
+	} {
 		if internal(link) != want {
 			t.Errorf("link %s leads only inside: %v, want %v", link, !want, want)
 		}

@@ -245,8 +245,10 @@ func openStream(t *testing.T, token wire.Token) *bufio.Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: pin.Client(cert, token.Pin[:]),
-		ForceAttemptHTTP2: true}}
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   pin.Client(cert, token.Pin[:]),
+		ForceAttemptHTTP2: true,
+	}}
 	base := "https://" + token.Controllers[0]
 	var offer wire.EnrollOffer
 	post(t, client, base+wire.PathEnrollCheck,

@@ -125,8 +125,10 @@ func identity(t *testing.T) (key.Identity, tls.Certificate) {
 // get makes a request with a TLS configuration, without anything from an earlier one.
 func get(t *testing.T, cfg *tls.Config, address, path string) (*http.Response, error) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true,
-		DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: cfg, ForceAttemptHTTP2: true,
+		DisableKeepAlives: true,
+	}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+path, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -179,8 +181,10 @@ func ecdsaCertificate(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"},
-		NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"},
+		NotAfter: time.Now().Add(time.Hour),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
 	if err != nil {
 		t.Fatal(err)
@@ -350,8 +354,10 @@ func TestCut(t *testing.T) {
 
 // TestFaults goes through the kinds of errors of a backend.
 func TestFaults(t *testing.T) {
-	problems := peers.Problems{{Code: "name-taken", At: "host/a", Message: "taken", Hint: "another"},
-		{Code: "x", Message: "y"}}
+	problems := peers.Problems{
+		{Code: "name-taken", At: "host/a", Message: "taken", Hint: "another"},
+		{Code: "x", Message: "y"},
+	}
 	busy := wire.NewFault(503, "busy", "busy", "later")
 	busy.RetryAfter = 3
 	for _, c := range []struct {
