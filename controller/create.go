@@ -19,6 +19,7 @@ import (
 // Names in the vault.
 const vaultIdentity = "identity"
 
+// vaultSecret is where the secret of a generation is; destroying it destroys all its pre-shared keys.
 func vaultSecret(g peers.Generation) string { return fmt.Sprintf("generation/%d", g) }
 
 // A StartError says why a controller does not start, and what helps.
@@ -106,6 +107,8 @@ func (s *Settings) agree(m *peers.Mesh) error {
 	return nil
 }
 
+// loadIdentity reads the key that every host has pinned. There is no way to go on without it: a new one
+// would be another controller to all of them.
 func (c *Controller) loadIdentity(ctx context.Context, inv *peers.Inventory) (key.IdentityKey, error) {
 	raw, err := c.vault.Fetch(ctx, vaultIdentity)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -125,6 +128,8 @@ func (c *Controller) loadIdentity(ctx context.Context, inv *peers.Inventory) (ke
 	return k, nil
 }
 
+// loadSecrets reads the secrets of all generations in use. Without one the pairs of that generation could
+// not be told their keys, so it is missing as loudly as the identity.
 func (c *Controller) loadSecrets(ctx context.Context, m *peers.Mesh) (feed.Secrets, error) {
 	secrets := feed.Secrets{}
 	for _, mark := range m.Generations {

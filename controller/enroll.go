@@ -19,6 +19,8 @@ func (c *Controller) CheckToken(who api.Caller, check wire.EnrollCheck) (wire.En
 	return offer, c.slowDown(who.From.Addr(), err)
 }
 
+// offer answers a check. A host that has come with the token before is not asked whether the token is
+// still good: its enrolment is done, only the answer was lost.
 func (c *Controller) offer(who api.Caller, check wire.EnrollCheck) (wire.EnrollOffer, error) {
 	inv, now := c.Inventory(), time.Now()
 	if err := speaks(check.Protocol); err != nil {
@@ -58,6 +60,8 @@ func (c *Controller) Enroll(ctx context.Context, who api.Caller, r wire.EnrollRe
 	}, nil
 }
 
+// enroll makes the change. The token is looked at within it, so of two who race for the last use of a
+// token exactly one joins, also where each talks to another controller.
 func (c *Controller) enroll(ctx context.Context, who api.Caller, r wire.EnrollRequest) (*peers.Host, error) {
 	if err := speaks(r.Protocol); err != nil {
 		return nil, err

@@ -149,6 +149,13 @@ func TestEnrolFailures(t *testing.T) {
 			if f.Hint == "" && !strings.HasPrefix(f.Code, "key-") && f.Code != "port-invalid" {
 				t.Errorf("%s has no hint", f.Code)
 			}
+			// What can be known before the keys are there is said before they are asked for.
+			check := wire.EnrollCheck{Protocol: r.Protocol, TokenID: r.TokenID, Secret: r.Secret, Name: r.Name}
+			g := who.call(http.MethodPost, wire.PathEnrollCheck, check, nil)
+			early := c.status == 403 || c.status == 400 || c.code == "name-taken"
+			if early && (g == nil || g.Code != f.Code || g.Status != f.Status) {
+				t.Errorf("the check says %+v, the enrolment %+v", g, f)
+			}
 			if now := s.c.Inventory().Revision; now != before {
 				t.Errorf("the refused enrolment made revision %d", now)
 			}

@@ -31,6 +31,7 @@ func (c *Controller) Host(name string) (wire.HostView, error) {
 	return v, nil
 }
 
+// findHost finds a host by its name, or else by its id. A name may look like an id; names win.
 func findHost(inv *peers.Inventory, name string) (*peers.Host, error) {
 	if h, ok := inv.HostNamed(name); ok {
 		return h, nil
@@ -41,6 +42,7 @@ func findHost(inv *peers.Inventory, name string) (*peers.Host, error) {
 	return nil, wire.NewFault(404, "host-unknown", fmt.Sprintf("there is no host %.80q", name), "warren host ls")
 }
 
+// hostView puts together what the inventory and what the last reports say of a host.
 func (c *Controller) hostView(h *peers.Host) wire.HostView {
 	page := c.book.Of(h.ID)
 	v := wire.HostView{

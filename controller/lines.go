@@ -22,8 +22,10 @@ type lines struct {
 	line []byte
 }
 
+// newLines has a small buffer of its own: most messages are short, and there is one for each host.
 func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, 512)} }
 
+// next waits for a message. Errors of the message wrap errLine, all others are those of the stream.
 func (l *lines) next() (wire.Up, error) {
 	var up wire.Up
 	l.line = l.line[:0]

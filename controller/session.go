@@ -32,6 +32,7 @@ type session struct {
 	writing atomic.Int64 // since when a Write or Flush runs, in Unix nanoseconds; 0 for none
 }
 
+// newSession is not known to anybody until sessions.enter lets it in.
 func newSession(id peers.HostID, run string, pipe api.Pipe) *session {
 	return &session{
 		id: id, run: run, pipe: pipe,
@@ -79,6 +80,7 @@ func (s *session) Write(p []byte) (written int, err error) {
 	return written, nil
 }
 
+// flush sends what was written. It returns when the kernel has taken it, which is what the watchdog is for.
 func (s *session) flush() error {
 	s.writing.Store(time.Now().UnixNano())
 	defer s.writing.Store(0)
@@ -105,6 +107,7 @@ func offer(c chan struct{}) {
 	}
 }
 
+// drain takes out what an earlier offer may have left.
 func drain(c chan struct{}) {
 	select {
 	case <-c:

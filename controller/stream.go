@@ -63,6 +63,8 @@ func (c *Controller) Stream(ctx context.Context, who api.Caller, pipe api.Pipe) 
 	return err
 }
 
+// readHello waits for the message that every stream begins with. Until it is there the stream belongs to
+// nobody and holds nothing, so the wait is short.
 func readHello(in *lines, pipe api.Pipe) (*wire.Hello, error) {
 	timer := time.AfterFunc(helloTimeout, pipe.Cut)
 	defer timer.Stop()
@@ -83,6 +85,7 @@ func readHello(in *lines, pipe api.Pipe) (*wire.Hello, error) {
 	return up.Hello, nil
 }
 
+// busyFault sends an agent away for a while; agents add their own jitter to it.
 func busyFault(what string, wait time.Duration) *wire.Fault {
 	f := wire.NewFault(503, "busy", what, "try again later")
 	f.RetryAfter = int(wait / time.Second)

@@ -81,6 +81,7 @@ func (w *writer) catchUp() error {
 	return err
 }
 
+// revisions tells what has happened since the last line, in one line whatever it was.
 func (w *writer) revisions() error {
 	if w.told == 0 {
 		return w.snapshot()
@@ -100,6 +101,7 @@ func (w *writer) revisions() error {
 	return w.s.flush()
 }
 
+// snapshot tells everything, to an agent that knows nothing or that was away for too long.
 func (w *writer) snapshot() error {
 	now, err := w.c.feed.Snapshot(w.s, w.s.id, w.extra)
 	if err != nil {

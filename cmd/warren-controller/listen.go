@@ -33,6 +33,7 @@ func (e *hintedError) Hint() string { return e.hint }
 // Unwrap gives the error without the hint.
 func (e *hintedError) Unwrap() error { return e.error }
 
+// listenLocal opens the door for admins on this machine.
 func listenLocal(path string) (net.Listener, error) {
 	l, err := socket.Listen(path)
 	switch {
@@ -44,6 +45,7 @@ func listenLocal(path string) (net.Listener, error) {
 	return l, err
 }
 
+// listenRemote opens the door for hosts, and for admins elsewhere.
 func listenRemote(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", address)

@@ -91,6 +91,8 @@ func (o *options) settings(cmd *cobra.Command) (controller.Settings, error) {
 	return s, nil
 }
 
+// run puts the parts together: database, doors, controller. What fails here has not touched anything
+// that a later start would miss.
 func run(ctx context.Context, o options, s controller.Settings, log *slog.Logger) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

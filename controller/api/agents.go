@@ -102,6 +102,7 @@ func (p *pipe) Cut() {
 	_ = errors.Join(p.control.SetReadDeadline(past), p.control.SetWriteDeadline(past)) // HTTP/2 has both
 }
 
+// done marks the end of the request: net/http takes its things back and must not be called any more.
 func (p *pipe) done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -25,6 +25,7 @@ type problem struct {
 	fault *wire.Fault
 }
 
+// newProblem makes the error that huma writes with the status, and the Retry-After, of a fault.
 func newProblem(f *wire.Fault) error {
 	p := &problem{ErrorModel: &huma.ErrorModel{Status: f.Status, Detail: f.Detail}, fault: f}
 	if f.RetryAfter > 0 {
@@ -61,12 +62,16 @@ func faultOfHuma(e *huma.ErrorModel) *wire.Fault {
 	if len(f.Problems) > 0 {
 		f.Detail = peers.Problems(f.Problems).Error()
 	}
-	if e.Status == http.StatusInternalServerError {
+	switch e.Status {
+	case http.StatusInternalServerError:
 		f.Hint = "on the controller: journalctl -u warren-controller"
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
+		f.Hint = "what is expected: GET /v1/openapi.json"
 	}
 	return f
 }
 
+// codeOf is the stable code for what huma refuses by itself.
 func codeOf(status int) string {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:

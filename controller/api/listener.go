@@ -48,6 +48,8 @@ func NewListener(raw net.Listener, cert tls.Certificate) *Listener {
 	return l
 }
 
+// accept takes connections in until the raw listener is closed. It never waits for a client: handshakes
+// run beside each other.
 func (l *Listener) accept() {
 	for {
 		conn, err := l.raw.Accept()
@@ -88,6 +90,8 @@ func (l *Listener) rest(d time.Duration) bool {
 	}
 }
 
+// handshake finishes the TLS handshake of one connection here and not in net/http, where there is no
+// limit to how many are under way, and where it would grow the stack of a goroutine that stays.
 func (l *Listener) handshake(conn net.Conn) {
 	defer func() { <-l.places }()
 	patience := handshakePatient

@@ -53,6 +53,10 @@ func New(b Backend, log *slog.Logger) *Server {
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		// What is left of a body is read after this, and nobody may keep the connection by dawdling with it.
+		defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) }()
+	}
 	caller, err := s.caller(r)
 	if err != nil {
 		s.refuse(w, r, err)
@@ -137,6 +141,7 @@ func (s *Server) Remote() *http.Server {
 	return srv
 }
 
+// server has no WriteTimeout: it would end every stream. Single answers have a deadline of their own.
 func (s *Server) server() *http.Server {
 	return &http.Server{
 		Handler:           s,

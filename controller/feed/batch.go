@@ -42,6 +42,7 @@ func (f *Feed) batch(rev peers.Revision) (*batch, error) {
 	return b, nil
 }
 
+// newBatch adds up marks. What a host was in between does not matter: only how it was left.
 func (f *Feed) newBatch(marks []mark) (*batch, error) {
 	b := &batch{view: f.view, own: map[peers.HostID]bool{}}
 	touched := map[peers.HostID]bool{}

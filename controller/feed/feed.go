@@ -62,6 +62,7 @@ func New(inv *peers.Inventory, secrets Secrets, recent []peers.Entry, size int) 
 // last is the newest revision that is remembered.
 func (f *Feed) last() peers.Revision { return f.first + peers.Revision(len(f.marks)) - 1 }
 
+// remember adds the mark of the next revision and forgets the oldest where there are too many.
 func (f *Feed) remember(m mark) {
 	f.marks = append(f.marks, m)
 	if len(f.marks) > f.size {

@@ -27,6 +27,7 @@ type line struct {
 // use.
 type lines struct{ pool sync.Pool }
 
+// begin gives an empty line to w.
 func (ls *lines) begin(w io.Writer) *line {
 	l, ok := ls.pool.Get().(*line)
 	if !ok {
@@ -82,6 +83,7 @@ func (l *line) open(d *wire.Down) {
 	l.put(raw)
 }
 
+// fail keeps the first error; end tells it.
 func (l *line) fail(err error) {
 	if l.err == nil {
 		l.err = err
@@ -114,6 +116,7 @@ func (l *line) psks(v *view, id peers.HostID, others []*record) {
 	}
 }
 
+// generation puts the keys of one generation and reports whether there were any.
 func (l *line) generation(before string, g peers.Generation, d *deriver, id peers.HostID, others []*record) bool {
 	open := false
 	for _, r := range others {

@@ -24,6 +24,7 @@ type derivation struct {
 	out  []byte
 }
 
+// newDeriver copies the secret out of its hiding place; it stays within this package.
 func newDeriver(s key.Secret) *deriver { return &deriver{secret: s.ExposeBytes()} }
 
 // appendBase64 appends the pre-shared key of two hosts in base64.

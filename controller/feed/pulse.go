@@ -24,6 +24,7 @@ type pulse struct {
 	calls   int           // of beat since the last beat
 }
 
+// wait gives the channel that the next beat closes.
 func (p *pulse) wait() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

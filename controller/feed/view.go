@@ -37,6 +37,7 @@ type view struct {
 	records  []*record // by id, ascending
 }
 
+// newRecord encodes a record, once for all readers.
 func newRecord(p peers.Peer) (*record, error) {
 	raw, err := json.Marshal(p)
 	if err != nil {
@@ -45,6 +46,7 @@ func newRecord(p peers.Peer) (*record, error) {
 	return &record{peer: p, json: raw}, nil
 }
 
+// newView encodes everybody.
 func newView(inv *peers.Inventory, d derivers) (*view, error) {
 	v := &view{inv: inv, derivers: d}
 	all, err := everybody(inv)
@@ -124,6 +126,8 @@ func (v *view) movesPrefixes(ids []peers.HostID) bool {
 	return false
 }
 
+// nextWhole is next for an entry that may have changed any record: all are encoded anew and compared, so
+// that only those which differ are told to anybody.
 func (v *view) nextWhole(inv *peers.Inventory) (*view, []peers.HostID, error) {
 	n, err := newView(inv, v.derivers)
 	if err != nil {

@@ -55,6 +55,8 @@ func (n *names) put(links []link, r wire.PeerReport) []link {
 	return links
 }
 
+// number gives the number of a host id, a new one where it has none. The id is copied: it is a piece of a
+// whole message otherwise, which would stay in memory with it.
 func (n *names) number(id peers.HostID) (uint32, bool) {
 	if i, ok := n.index[id]; ok {
 		return i, true
