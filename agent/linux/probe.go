@@ -48,9 +48,14 @@ func (k *Kernel) choose(want string) (string, error) {
 	}
 }
 
-// probeKernel makes a WireGuard interface and deletes it, unless it sees one: only this tells a module
-// that can be loaded from one that cannot.
+// probeKernel makes a WireGuard interface and deletes it: only this tells a module that can be loaded from
+// one that cannot. Where one of ours stands already, an agent that comes back makes nothing.
 func (k *Kernel) probeKernel() error {
+	for _, name := range linkNames() {
+		if link, err := k.rt.LinkByName(name); err == nil && link.Type() == kindWireGuard {
+			return k.mayChange()
+		}
+	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = probeName
 	err := k.rt.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs})
@@ -83,15 +88,23 @@ func (k *Kernel) unprobe() error {
 	return nil
 }
 
+// mayChange says whether this process may change the network. To delete what does not exist changes
+// nothing, and needs the same capability as all the rest.
+func (k *Kernel) mayChange() error {
+	err := k.rt.LinkDel(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: probeName + "0"}})
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return errNoLeave
+	}
+	return nil
+}
+
 // probeUserspace looks for what a tunnel process needs, without starting one.
 func (k *Kernel) probeUserspace() error {
 	if k.tunnels == nil {
 		return errors.New("this program cannot start tunnel processes")
 	}
-	// To delete what does not exist changes nothing, and needs the same capability as all the rest.
-	err := k.rt.LinkDel(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: probeName + "0"}})
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return errNoLeave
+	if err := k.mayChange(); err != nil {
+		return err
 	}
 	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	switch {
