@@ -66,8 +66,8 @@ e2e: build ## The real programs from ./bin in network namespaces
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -count=1 -timeout 15m $(E2E)
 
 .PHONY: test-vm
-test-vm: ## The tests of the kernel's side in a VM that has kernel WireGuard (needs qemu and apt)
-	go run ./cmd/internal/vm/run ./agent/linux
+test-vm: build ## Kernel contract and end-to-end tests in a VM with kernel WireGuard (needs qemu and apt)
+	go run ./cmd/internal/vm/run ./agent/linux ./cmd/internal/e2e
 
 .PHONY: fuzz fuzz-smoke
 fuzz: ## Every fuzz target in turn, FUZZ=1m each

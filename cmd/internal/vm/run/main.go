@@ -20,13 +20,14 @@ import (
 func main() {
 	cache := flag.String("cache", "bin/vm", "`FOLDER` for kernels and test binaries")
 	pattern := flag.String("run", "", "only tests that match, as in go test")
+	bin := flag.String("bin", "bin", "`FOLDER` with the built programs; the guest has them at the same place beside the tests")
 	timeout := flag.Duration("timeout", 15*time.Minute, "for the whole VM")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	code, err := run(ctx, *cache, *pattern, flag.Args())
+	code, err := run(ctx, *cache, *bin, *pattern, flag.Args())
 	switch {
 	case errors.Is(err, vm.ErrMissing) && os.Getenv("CI") == "":
 		fmt.Println("SKIPPED: the tests on kernel WireGuard did not run:", err)
@@ -37,7 +38,7 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context, cache, pattern string, packages []string) (int, error) {
+func run(ctx context.Context, cache, bin, pattern string, packages []string) (int, error) {
 	kernel, err := vm.Fetch(ctx, cache)
 	if err != nil {
 		return 0, err
@@ -46,13 +47,16 @@ func run(ctx context.Context, cache, pattern string, packages []string) (int, er
 	if err := goBuild(ctx, "build", "-o", m.Guest, "./cmd/internal/vm/guest"); err != nil {
 		return 0, err
 	}
+	for _, program := range []string{"warren", "warren-agent", "warren-controller", "warren-lab"} {
+		m.Files["/test/bin/"+program] = filepath.Join(bin, program)
+	}
 	for _, pkg := range packages {
 		name := path.Base(pkg) + ".test"
-		bin := filepath.Join(cache, name)
-		if err := goBuild(ctx, "test", "-c", "-o", bin, pkg); err != nil {
+		compiled := filepath.Join(cache, name)
+		if err := goBuild(ctx, "test", "-c", "-o", compiled, pkg); err != nil {
 			return 0, err
 		}
-		m.Files["/test/"+path.Clean(pkg)+"/"+name] = bin
+		m.Files["/test/"+path.Clean(pkg)+"/"+name] = compiled
 		m.Programs = append(m.Programs, vm.Program{
 			Argv: []string{"/test/" + path.Clean(pkg) + "/" + name, "-test.v", "-test.run", pattern, "-test.timeout", "12m"},
 			Dir:  "/test/" + path.Clean(pkg),
