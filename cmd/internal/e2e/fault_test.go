@@ -70,7 +70,7 @@ func TestAgentKillLosesNothing(t *testing.T) {
 	}
 }
 
-func linkIndex(t *testing.T, h *lab.Host, name string) (index int) {
+func linkIndex(t testing.TB, h *lab.Host, name string) (index int) {
 	t.Helper()
 	if err := h.Do(func() error {
 		l, err := netlink.LinkByName(name)

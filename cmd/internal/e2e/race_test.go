@@ -220,3 +220,27 @@ func (f *forgetful) Read(p []byte) (int, error) {
 	}
 	return 0, err
 }
+
+// TestControllerKilledBetweenEnrolments: what it had said yes to is there, and what it had not can be tried again.
+func TestControllerKilledBetweenEnrolments(t *testing.T) {
+	m := newMesh(t, sites()...)
+	for _, host := range sites() {
+		token, is := m.token("--site", host)
+		at := m.revision()
+		if err := m.Controller().Kill(); err != nil {
+			t.Fatal(err)
+		}
+		m.refused(1, "controller-unreachable", host, "enroll", token, "--timeout", "5s")
+		if _, err := m.StartController(m.patient()); err != nil {
+			t.Fatal(err)
+		}
+		if now := m.revision(); now != at {
+			t.Errorf("the ledger was at revision %d and is at %d", at, now)
+		}
+		m.must(host, "enroll", token)
+		if n := m.used(is.ID); n != 1 {
+			t.Errorf("the token was used %d times", n)
+		}
+	}
+	m.allUp(2)
+}
