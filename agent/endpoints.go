@@ -12,12 +12,12 @@ import (
 // maxCandidates is what a controller takes from one host.
 const maxCandidates = 16
 
-// foreignLinks are the beginnings of the names of interfaces that nobody reaches a host by from outside:
-// ours, and those of containers and virtual machines.
-func foreignLinks() []string {
-	return []string{
+// isInside tells by its name an interface that nobody reaches a host by from outside: ours, and those of
+// containers and virtual machines.
+func isInside(name string) bool {
+	return slices.ContainsFunc([]string{
 		"wrn", "docker", "br-", "veth", "virbr", "vnet", "cni", "cali", "flannel", "podman", "lxcbr", "lxdbr",
-	}
+	}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // LocalAddresses lists the addresses by which others might reach this host.
@@ -28,8 +28,7 @@ func LocalAddresses() ([]netip.Addr, error) {
 	}
 	var out []netip.Addr
 	for _, in := range interfaces {
-		inside := slices.ContainsFunc(foreignLinks(), func(p string) bool { return strings.HasPrefix(in.Name, p) })
-		if inside || in.Flags&net.FlagUp == 0 {
+		if isInside(in.Name) || in.Flags&net.FlagUp == 0 {
 			continue
 		}
 		addresses, err := in.Addrs()
@@ -48,8 +47,7 @@ func LocalAddresses() ([]netip.Addr, error) {
 // candidates are the endpoints to tell the controller: what the operator says, then what the host has.
 func candidates(local []netip.Addr, pinned []peers.Endpoint, port uint16, overlays []netip.Prefix) []peers.Endpoint {
 	out := append([]peers.Endpoint{}, pinned...)
-	slices.SortFunc(local, netip.Addr.Compare)
-	for _, a := range slices.Compact(local) {
+	for _, a := range slices.Compact(slices.SortedFunc(slices.Values(local), netip.Addr.Compare)) {
 		inside := slices.ContainsFunc(overlays, func(p netip.Prefix) bool { return p.Contains(a) })
 		at := netip.AddrPortFrom(a, port)
 		told := slices.ContainsFunc(pinned, func(e peers.Endpoint) bool { return e.Address == at })

@@ -57,6 +57,7 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	}
 	l.trouble.set(fromPlan, problems...)
 	now := time.Now()
+	l.pin(checked.Peers, now)
 	n := &planned{want: checked, received: p, head: head, fresh: fresh, since: now}
 	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0
 	l.compare(l.plan, n)
@@ -68,6 +69,24 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	if fresh && !kept {
 		l.saver.offer(p, head)
 	}
+}
+
+// pin holds the identities of peers against those met before under their names.
+func (l *loop) pin(ps []peers.Peer, now time.Time) {
+	pins, isNew := l.me.pins.Note(ps, now)
+	l.me.pins = pins
+	if isNew {
+		if err := l.Store.PutPins(pins); err != nil {
+			l.Log.Error("the identities of peers cannot be kept", "error", err)
+		}
+	}
+	found := pins.Problems(ps, now)
+	if isNew {
+		for _, p := range found {
+			l.Log.Warn("identity changed", "problem", p.Message)
+		}
+	}
+	l.trouble.set(fromPins, found...)
 }
 
 // samePlaces reports whether two plans have the same generations.

@@ -17,6 +17,7 @@ type self struct {
 	identity key.IdentityKey   // zero where it is missing or damaged
 	keys     peers.PrivateByGen
 	signed   []peers.HostKey // the public halves of keys, ascending
+	pins     peers.Pins      // the identities of others by their names
 }
 
 // restore reads what is on disk. Whatever is damaged is shown and kept as it is; the rest is used.
