@@ -17,7 +17,8 @@ type planned struct {
 	head     peers.Hash
 	fresh    bool // it came from the controller, not from disk
 	since    time.Time
-	applied  bool // at least once without a failure
+	applied  bool       // at least once without a failure
+	pins     peers.Pins // to keep with the plan; nil where nothing is new
 }
 
 // A memo remembers which signatures of WireGuard keys were found good or bad, so that a plan of a thousand
@@ -57,7 +58,6 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	}
 	l.trouble.set(fromPlan, problems...)
 	now := time.Now()
-	l.pin(checked.Peers, now)
 	n := &planned{want: checked, received: p, head: head, fresh: fresh, since: now}
 	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0
 	l.compare(l.plan, n)
@@ -66,27 +66,26 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	}
 	l.plan = n
 	l.makeKeys()
-	if fresh && !kept {
-		l.saver.offer(p, head)
+	pins := l.pin(checked.Peers, now)
+	if fresh && (!kept || pins != nil) {
+		l.saver.offer(p, head, pins)
 	}
 }
 
-// pin holds the identities of peers against those met before under their names.
-func (l *loop) pin(ps []peers.Peer, now time.Time) {
+// pin holds the identities of peers against those met before under their names, and gives the pins to keep
+// where there are new ones.
+func (l *loop) pin(ps []peers.Peer, now time.Time) peers.Pins {
 	pins, isNew := l.me.pins.Note(ps, now)
 	l.me.pins = pins
-	if isNew {
-		if err := l.Store.PutPins(pins); err != nil {
-			l.Log.Error("the identities of peers cannot be kept", "error", err)
-		}
-	}
 	found := pins.Problems(ps, now)
-	if isNew {
-		for _, p := range found {
-			l.Log.Warn("identity changed", "problem", p.Message)
-		}
-	}
 	l.trouble.set(fromPins, found...)
+	if !isNew {
+		return nil
+	}
+	for _, p := range found {
+		l.Log.Warn("a peer has another identity", "host", p.At, "problem", p.Message)
+	}
+	return pins
 }
 
 // samePlaces reports whether two plans have the same generations.

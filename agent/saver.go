@@ -27,10 +27,13 @@ func newSaver(s *store.Store) *saver {
 	return &saver{store: s, results: make(chan error, 1), more: make(chan struct{}, 1)}
 }
 
-// offer hands over a plan to keep.
-func (s *saver) offer(p peers.Plan, head peers.Hash) {
+// offer hands over a plan to keep, with pins where there are new ones.
+func (s *saver) offer(p peers.Plan, head peers.Hash, pins peers.Pins) {
 	s.mu.Lock()
-	s.next = &planned{received: p, head: head}
+	if pins == nil && s.next != nil {
+		pins = s.next.pins
+	}
+	s.next = &planned{received: p, head: head, pins: pins}
 	s.mu.Unlock()
 	poke(s.more)
 }
@@ -49,6 +52,8 @@ func (s *saver) putBack(p *planned) {
 	defer s.mu.Unlock()
 	if s.next == nil {
 		s.next = p
+	} else if s.next.pins == nil {
+		s.next.pins = p.pins
 	}
 }
 
@@ -100,6 +105,9 @@ func (s *saver) save() (ok bool) {
 		return true
 	}
 	err := s.store.PutPlan(p.received, p.head)
+	if err == nil && p.pins != nil {
+		err = s.store.PutPins(p.pins)
+	}
 	if err != nil {
 		s.putBack(p)
 	}
@@ -124,7 +132,7 @@ func (l *loop) saved(err error) {
 		l.trouble.set(fromDisk, p)
 	} else {
 		l.trouble.set(fromDisk)
-		l.trouble.drop(fromFiles, codePlan, codeFallback)
+		l.trouble.drop(fromFiles, codePlan, codeFallback, codePins)
 	}
 	l.publish()
 }

@@ -48,6 +48,11 @@ func (l *loop) restore() {
 		problems = append(problems, fileProblem(codeKey, "key", e)...)
 	}
 	l.me.keys = keys
+	pins, errPins := l.Store.Pins()
+	if !errors.Is(errPins, fs.ErrNotExist) {
+		problems = append(problems, fileProblem(codePins, "pins", errPins)...)
+	}
+	l.me.pins = pins
 	l.sign()
 	problems = append(problems, l.restorePlan(kept, errPlan)...)
 	l.trouble.set(fromFiles, problems...)

@@ -32,6 +32,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	now := time.Now()
 	want := l.feasible()
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
+	l.trouble.set(fromPins, l.me.pins.Problems(want.Peers, now)...)
 	l.health.note(l.seen.state, &want, now)
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
 	all := append(l.missing(want), roaming...)

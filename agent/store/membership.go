@@ -64,6 +64,12 @@ func (s *Store) DropEnrolment() error {
 	return s.wipe(fileEnrolment)
 }
 
+// Pins reads which identities this host has met; errors as for Identity.
+func (s *Store) Pins() (peers.Pins, error) { return readJSON[peers.Pins](s, filePins, "pins") }
+
+// PutPins keeps them.
+func (s *Store) PutPins(p peers.Pins) error { return s.writeJSON(filePins, "pins", p) }
+
 func readJSON[V any](s *Store, name, kind string) (v V, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

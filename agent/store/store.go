@@ -17,6 +17,7 @@ const (
 	fileIdentity   = "identity"
 	fileMembership = "membership"
 	fileEnrolment  = "enrolment"
+	filePins       = "pins"
 	filePlan       = "plan"
 	filePrevious   = "plan.previous"
 	fileKey        = "key-"
