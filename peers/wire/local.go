@@ -93,7 +93,8 @@ type LocalEnroll struct {
 
 // A Progress is one step of something that takes a while; the last one has Done or Fault set.
 type Progress struct {
-	Step    string  `json:"step,omitempty"` // stable, for scripts: "token", "controller", "keys", "enrolled", "approval", "plan", "peers"
+	// Step is stable, for scripts: "token", "controller", "keys", "enrolled", "approval", "plan", "peers".
+	Step    string  `json:"step,omitempty"`
 	Message string  `json:"message,omitempty"`
 	Done    bool    `json:"done,omitempty"`
 	Status  *Status `json:"status,omitempty"` // with Done
