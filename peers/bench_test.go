@@ -1,8 +1,11 @@
 package peers_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
@@ -84,6 +87,50 @@ func BenchmarkReplay(b *testing.B) {
 	}
 	for b.Loop() {
 		if _, err := inv.Replay(e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDiff compares a host of 1,000 with what its kernel has after one other host has changed.
+func BenchmarkDiff(b *testing.B) {
+	inv := thousand(b)
+	k := applied(b, planOf(b, inv, "host-500"))
+	for i := range 40 { // container bridges and the like
+		k.foreign = append(k.foreign, peers.Foreign{
+			Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 17, byte(i), 0}), 24), Link: "docker",
+		})
+	}
+	state := k.state()
+	inv = after(b, inv, peers.SetHostState{ID: idOf("host-7"), State: peers.HostSuspended})
+	p := planOf(b, inv, "host-500")
+	for b.Loop() {
+		if steps := peers.Diff(state, p); len(steps) != 3 { // two routes and a peer
+			b.Fatal(len(steps))
+		}
+	}
+}
+
+func BenchmarkRoam(b *testing.B) {
+	inv := thousand(b)
+	p := planOf(b, inv, "host-500")
+	state := applied(b, p).state()
+	attempts := map[peers.AttemptKey]peers.Attempt{}
+	now := epoch
+	for b.Loop() {
+		now = now.Add(time.Second)
+		_, attempts = peers.Roam(state, p, attempts, now)
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	inv := thousand(b)
+	objects := map[string]json.RawMessage{}
+	for _, o := range inv.Objects() {
+		objects[o.Key] = o.After
+	}
+	for b.Loop() {
+		if _, err := peers.Load(inv.Revision, inv.Head, objects); err != nil {
 			b.Fatal(err)
 		}
 	}

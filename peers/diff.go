@@ -39,15 +39,22 @@ type differ struct {
 // A linkIndex finds the peers of a link.
 type linkIndex struct {
 	*Link
-	byKey map[key.Public]*LinkPeer
+	byKey map[key.Public]int // in Peers
+}
+
+func (l *linkIndex) find(k key.Public) *LinkPeer {
+	if i, ok := l.byKey[k]; ok {
+		return &l.Peers[i]
+	}
+	return nil
 }
 
 func indexLinks(links []Link) map[string]*linkIndex {
 	out := make(map[string]*linkIndex, len(links))
 	for i := range links {
-		l := &linkIndex{Link: &links[i], byKey: make(map[key.Public]*LinkPeer, len(links[i].Peers))}
+		l := &linkIndex{Link: &links[i], byKey: make(map[key.Public]int, len(links[i].Peers))}
 		for j := range l.Peers {
-			l.byKey[l.Peers[j].Key] = &l.Peers[j]
+			l.byKey[l.Peers[j].Key] = j
 		}
 		out[l.Name] = l
 	}

@@ -16,7 +16,7 @@ func (d *differ) peers(want *Interface) {
 	if have == nil {
 		have = &linkIndex{Link: &Link{Name: want.Name}}
 	}
-	planned := make(map[key.Public]bool, len(d.plan.Peers))
+	planned := make([]bool, len(have.Peers))
 	moved := map[netip.Prefix]bool{}
 	var surplus []SetPeer
 	for i := range d.plan.Peers {
@@ -25,8 +25,10 @@ func (d *differ) peers(want *Interface) {
 		if !ok {
 			continue
 		}
-		planned[k] = true
-		was := have.byKey[k]
+		was := have.find(k)
+		if was != nil {
+			planned[have.byKey[k]] = true
+		}
 		step, differs := d.peer(want, peer, k, was)
 		if differs {
 			d.build = append(d.build, step)
@@ -41,9 +43,9 @@ func (d *differ) peers(want *Interface) {
 		}
 	}
 	d.takeSurplus(have, surplus, moved)
-	for _, p := range have.Peers {
-		if !planned[p.Key] {
-			d.shrink = append(d.shrink, DelPeer{Link: want.Name, Key: p.Key})
+	for i := range have.Peers {
+		if !planned[i] {
+			d.shrink = append(d.shrink, DelPeer{Link: want.Name, Key: have.Peers[i].Key})
 		}
 	}
 }
@@ -52,7 +54,7 @@ func (d *differ) peers(want *Interface) {
 // there already by moving to another peer.
 func (d *differ) takeSurplus(have *linkIndex, surplus []SetPeer, moved map[netip.Prefix]bool) {
 	for _, s := range surplus {
-		rest := slices.DeleteFunc(slices.Clone(have.byKey[s.Key].Allowed), func(p netip.Prefix) bool {
+		rest := slices.DeleteFunc(slices.Clone(have.find(s.Key).Allowed), func(p netip.Prefix) bool {
 			return moved[p] && !slices.Contains(s.Allowed, p)
 		})
 		if hasSurplus(rest, s.Allowed) {

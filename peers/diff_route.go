@@ -10,24 +10,27 @@ import (
 // routes moves every prefix to the interface on which its peer has proven to answer.
 func (d *differ) routes() {
 	wanted := d.wantedRoutes()
-	byPrefix := make(map[netip.Prefix]Route, len(wanted))
-	for _, r := range wanted {
-		byPrefix[r.Prefix] = r
+	at := make(map[netip.Prefix]int, len(wanted)) // in wanted
+	for i := range wanted {
+		at[wanted[i].Prefix] = i
 	}
-	right := make(map[netip.Prefix]bool, len(wanted))
+	right := make([]bool, len(wanted))
+	var wrong []Route
 	for _, r := range d.state.Routes {
-		if byPrefix[r.Prefix] == r {
-			right[r.Prefix] = true
+		if i, ok := at[r.Prefix]; ok && wanted[i] == r {
+			right[i] = true
+		} else {
+			wrong = append(wrong, r)
 		}
 	}
-	for _, r := range d.state.Routes {
-		// A second route to a prefix, beside the right one, is as wrong as one to a foreign prefix.
-		if want, ok := byPrefix[r.Prefix]; !ok || right[r.Prefix] && want != r {
+	for _, r := range wrong {
+		// One beside the right route is as wrong as one to a foreign prefix. One instead of it is replaced.
+		if i, ok := at[r.Prefix]; !ok || right[i] {
 			d.unroute = append(d.unroute, DelRoute{Route: r})
 		}
 	}
-	for _, r := range wanted {
-		if !right[r.Prefix] {
+	for i, r := range wanted {
+		if !right[i] {
 			d.move = append(d.move, SetRoute{Route: r})
 		}
 	}
@@ -108,6 +111,6 @@ func (d *differ) proven(link string, k key.Public) bool {
 	if l == nil {
 		return false
 	}
-	p := l.byKey[k]
+	p := l.find(k)
 	return p != nil && !p.LastHandshake.IsZero()
 }

@@ -21,7 +21,6 @@ import (
 type world struct {
 	inv     *peers.Inventory
 	kernels map[string]*kernel
-	rotated map[string]peers.Generation // how often a host has made a new key for a generation
 	now     time.Time
 }
 

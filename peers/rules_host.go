@@ -52,9 +52,7 @@ func (d *draft) useToken(op EnrollHost, h *Host) {
 		d.refuse("token-unknown", "token/"+op.Token, "ask an admin for a new one: warren token create", "there is no such token")
 		return
 	}
-	if problems, ok := t.Valid(op.Name, d.change.At).(Problems); ok {
-		d.problems = append(d.problems, problems...)
-	}
+	d.problems = append(d.problems, t.problems(op.Name, d.change.At)...)
 	h.Site = t.Site
 	if t.Approve {
 		h.State = HostPending
@@ -87,7 +85,8 @@ func (d *draft) allocate(h *Host) {
 			used = d.usedAddresses()
 		}
 	}
-	d.refuse("overlay-full", "mesh/overlay", "remove hosts that are gone: warren host rm NAME", "no free address is left in %v", m.Overlay)
+	d.refuse("overlay-full", "mesh/overlay", "remove hosts that are gone: warren host rm NAME",
+		"no free address is left in %v", m.Overlay)
 }
 
 // addressFree is for the first try, which nearly always succeeds: it costs less than usedAddresses.
@@ -200,7 +199,7 @@ func (d *draft) checkReach(at string, port uint16, endpoints []Endpoint) {
 func (d *draft) unusable(e Endpoint) string {
 	a := e.Address.Addr()
 	switch {
-	case e.Kind != EndpointPinned && e.Kind != EndpointObserved && e.Kind != EndpointLocal:
+	case e.Kind.rank() < 0:
 		return fmt.Sprintf("is of unknown kind %.20q", e.Kind)
 	case !e.Address.IsValid() || a.Is4In6() || a.Zone() != "":
 		return "is no plain address with a port"

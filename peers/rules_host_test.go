@@ -41,8 +41,10 @@ func TestEnroll(t *testing.T) {
 		{"revoked token", token("revoked", "till"), []string{"token-revoked token/revoked"}},
 		{"name", with(func(op *peers.EnrollHost) { op.Name = "a.b" }), []string{"name-invalid host/a.b"}},
 		{"taken name", with(func(op *peers.EnrollHost) { op.Name = "shop" }), []string{"name-taken host/shop"}},
-		{"no identity", with(func(op *peers.EnrollHost) { op.Identity = key.Identity{} }),
-			[]string{"identity-missing host/till", "key-signature host/till/keys"}},
+		{
+			"no identity", with(func(op *peers.EnrollHost) { op.Identity = key.Identity{} }),
+			[]string{"identity-missing host/till", "key-signature host/till/keys"},
+		},
 		{"enrolled already", as("shop"), []string{"identity-enrolled host/till"}},
 		{"revoked", as("thief"), []string{"identity-enrolled host/till"}},
 		{"revoked and removed", as("sold"), []string{"identity-revoked host/till"}},
@@ -107,8 +109,10 @@ func TestHostKeys(t *testing.T) {
 		{"two of one", with(keyOf("till", 2), signed(2, privateOf("x", 2))), []string{"key-twice" + at}},
 		{"one for two", with(keyOf("till", 1), signed(2, privateOf("till", 1))), []string{"key-reused" + at}},
 		{"of another host", with(signed(2, privateOf("shop", 1))), []string{"key-taken" + at}},
-		{"all at once", with(peers.HostKey{Generation: 7, Public: privateOf("shop", 1).Public()}),
-			[]string{"key-generation" + at, "key-signature" + at, "key-taken" + at, "key-missing host/till"}},
+		{
+			"all at once", with(peers.HostKey{Generation: 7, Public: privateOf("shop", 1).Public()}),
+			[]string{"key-generation" + at, "key-signature" + at, "key-taken" + at, "key-missing host/till"},
+		},
 	})
 }
 

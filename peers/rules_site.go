@@ -29,20 +29,11 @@ func (op SetSite) apply(d *draft) {
 }
 
 func (d *draft) checkSitePrefix(at string, op SetSite, index int, p netip.Prefix) {
-	m := d.next.Mesh
-	switch {
-	case !p.IsValid() || p.Addr().Is4In6():
+	if !p.IsValid() || p.Addr().Is4In6() {
 		d.refuse("prefix-invalid", at, "", "%v is no prefix", p)
 		return
-	case p != p.Masked():
-		d.refuse("prefix-invalid", at, fmt.Sprintf("write %v", p.Masked()), "%v is no network: it has bits set behind its length", p)
-	case p.Bits() == 0:
-		d.refuse("prefix-default", at, "", "a site cannot have the default route")
-	case p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast():
-		d.refuse("prefix-invalid", at, "", "%v is never routed", p)
-	case p.Overlaps(m.Overlay) || p.Overlaps(m.Overlay6):
-		d.refuse("overlay-overlap", at, "", "%v overlaps the overlay", p)
 	}
+	d.checkRouted(at, p)
 	for j, q := range op.Prefixes[:index] {
 		if q.IsValid() && p.Overlaps(q) {
 			d.refuse("site-overlap", at, "", "%v overlaps prefix %d of the same site, %v", p, j, q)
@@ -54,6 +45,21 @@ func (d *draft) checkSitePrefix(at string, op SetSite, index int, p netip.Prefix
 				d.refuse("site-overlap", at, "", "%v of site %q overlaps %v of site %q", p, op.Name, q, other.Name)
 			}
 		}
+	}
+}
+
+// checkRouted checks that a prefix can be routed into a tunnel.
+func (d *draft) checkRouted(at string, p netip.Prefix) {
+	m := d.next.Mesh
+	switch {
+	case p != p.Masked():
+		d.refuse("prefix-invalid", at, fmt.Sprintf("write %v", p.Masked()), "%v is no network: it has bits set behind its length", p)
+	case p.Bits() == 0:
+		d.refuse("prefix-default", at, "", "a site cannot have the default route")
+	case p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast():
+		d.refuse("prefix-invalid", at, "", "%v is never routed", p)
+	case p.Overlaps(m.Overlay) || p.Overlaps(m.Overlay6):
+		d.refuse("overlay-overlap", at, "", "%v overlaps the overlay", p)
 	}
 }
 

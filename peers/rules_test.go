@@ -217,8 +217,10 @@ func TestTokens(t *testing.T) {
 		{"no hash", with(func(op *peers.CreateToken) { op.Hash = peers.Hash{} }), []string{"token-hash token/t1"}},
 		{"site", with(func(op *peers.CreateToken) { op.Site = "a b" }), []string{"name-invalid token/t1/site"}},
 		{"name", with(func(op *peers.CreateToken) { op.Name, op.Uses = "a b", 1 }), []string{"name-invalid token/t1/name"}},
-		{"taken name", with(func(op *peers.CreateToken) { op.Name, op.Uses = "shop", 1 }),
-			[]string{"name-taken token/t1/name"}},
+		{
+			"taken name", with(func(op *peers.CreateToken) { op.Name, op.Uses = "shop", 1 }),
+			[]string{"name-taken token/t1/name"},
+		},
 		{"one name for many", with(func(op *peers.CreateToken) { op.Name = "till" }), []string{"token-uses token/t1/uses"}},
 		{"one use", uses(1), nil},
 		{"no use", uses(0), []string{"token-uses token/t1/uses"}},
@@ -254,8 +256,10 @@ func TestTokenValid(t *testing.T) {
 		"revoked":    {token(func(tok *peers.Token) { tok.Revoked = true }), []string{"token-revoked"}},
 		"its name":   {token(func(tok *peers.Token) { tok.Name = "till" }), nil},
 		"other name": {token(func(tok *peers.Token) { tok.Name = "shop" }), []string{"token-name"}},
-		"two at once": {token(func(tok *peers.Token) { tok.Name, tok.Used = "shop", 9 }),
-			[]string{"token-used-up", "token-name"}},
+		"two at once": {
+			token(func(tok *peers.Token) { tok.Name, tok.Used = "shop", 9 }),
+			[]string{"token-used-up", "token-name"},
+		},
 	} {
 		err := c.token.Valid("till", epoch)
 		var ps peers.Problems

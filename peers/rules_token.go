@@ -58,8 +58,9 @@ func (op RevokeToken) apply(d *draft) {
 }
 
 // Valid reports what keeps a host named name from enrolling with the token at a time; nil where nothing does.
-func (t *Token) Valid(name string, at time.Time) error {
-	var ps Problems
+func (t *Token) Valid(name string, at time.Time) error { return t.problems(name, at).err() }
+
+func (t *Token) problems(name string, at time.Time) (ps Problems) {
 	where := "token/" + t.ID
 	hint := "ask an admin for a new one: warren token create --site " + t.Site
 	switch {
@@ -71,7 +72,8 @@ func (t *Token) Valid(name string, at time.Time) error {
 		ps.addf("token-used-up", where, hint, "the token was used %d of %d times", t.Used, t.Uses)
 	}
 	if t.Name != "" && name != t.Name {
-		ps.addf("token-name", where, "warren enroll TOKEN --name "+t.Name, "the token admits only a host named %q, not %q", t.Name, name)
+		ps.addf("token-name", where, "warren enroll TOKEN --name "+t.Name,
+			"the token admits only a host named %q, not %q", t.Name, name)
 	}
-	return ps.err()
+	return ps
 }

@@ -127,7 +127,9 @@ func (s SetPeer) String() string {
 	if s.Keepalive != nil {
 		fmt.Fprintf(&b, " persistent-keepalive %d", *s.Keepalive)
 	}
-	if len(s.Allowed) > 0 || s.ReplaceAllowed {
+	if s.ReplaceAllowed && len(s.Allowed) == 0 {
+		b.WriteString(` allowed-ips ""`)
+	} else if len(s.Allowed) > 0 {
 		sign := "+"
 		if s.ReplaceAllowed {
 			sign = ""
