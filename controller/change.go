@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/warren-mesh/warren/peers"
@@ -62,7 +63,11 @@ func ledgerFault(err error) *wire.Fault {
 	}](err); ok {
 		hint = hinted.Hint()
 	}
-	return wire.NewFault(503, "ledger-failed", fmt.Sprintf("the ledger did not take the change: %v", err),
+	status, code := 503, "ledger-failed"
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		status, code = 507, "disk-full" // the one failure that scripts can do something about
+	}
+	return wire.NewFault(status, code, fmt.Sprintf("the ledger did not take the change: %v", err),
 		"on the controller: "+hint)
 }
 

@@ -115,7 +115,7 @@ func (c *Controller) loadIdentity(ctx context.Context, inv *peers.Inventory) (ke
 		return key.IdentityKey{}, &StartError{
 			what: fmt.Sprintf("the ledger of mesh %q is there, but not the identity of its controller, "+
 				"which every host has pinned", inv.Mesh.Name),
-			hint: "restore the data directory from a backup: warren-controller restore FILE",
+			hint: "restore the data directory from a backup",
 		}
 	}
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *Controller) loadSecrets(ctx context.Context, m *peers.Mesh) (feed.Secre
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &StartError{
 				what: fmt.Sprintf("the secret of generation %d, from which pre-shared keys are made, is missing", mark.Number),
-				hint: "restore the data directory from a backup: warren-controller restore FILE",
+				hint: "restore the data directory from a backup",
 			}
 		}
 		if err != nil {

@@ -37,7 +37,7 @@ func (ss *sessions) enter(ctx context.Context, s *session) error {
 		if lives {
 			return wire.NewFault(409, "identity-in-use",
 				"another machine is connected with the identity of this one",
-				"was this disk cloned? On the clone: warren leave --force, then warren enroll TOKEN")
+				"was this disk cloned? On the clone, " + hintAnew)
 		}
 		if err := ctx.Err(); err != nil {
 			return err

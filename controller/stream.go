@@ -117,7 +117,7 @@ func (c *Controller) noteRefusal(id peers.HostID, who api.Caller, err error) {
 		Code: fault.Code, At: "host/" + h.Name,
 		Message: fmt.Sprintf("another machine with the same identity tried to connect from %v at %s",
 			who.From.Addr(), time.Now().UTC().Format(time.RFC3339)),
-		Hint: "was its disk cloned? On the clone: warren leave --force, then warren enroll TOKEN",
+		Hint: "was its disk cloned? On the clone, " + hintAnew,
 	})
 }
 
