@@ -37,7 +37,7 @@ func (ss *sessions) enter(ctx context.Context, s *session) error {
 		if lives {
 			return wire.NewFault(409, "identity-in-use",
 				"another machine is connected with the identity of this one",
-				"was this disk cloned? On the clone, " + hintAnew)
+				"was this disk cloned? On the clone, "+hintAnew)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -99,10 +99,14 @@ func (ss *sessions) ids() []peers.HostID {
 // cutStuck cuts the sessions that have been writing the same piece since before a time.
 func (ss *sessions) cutStuck(since time.Time) {
 	ss.mu.Lock()
-	defer ss.mu.Unlock()
+	var stuck []*session
 	for _, s := range ss.live {
 		if at := s.writing.Load(); at != 0 && at < since.UnixNano() {
-			s.pipe.Cut()
+			stuck = append(stuck, s)
 		}
+	}
+	ss.mu.Unlock()
+	for _, s := range stuck {
+		s.pipe.Cut()
 	}
 }
