@@ -107,7 +107,7 @@ func (s *site) start(listen string) {
 		context.AfterFunc(ctx, func() { _ = srv.Close() })
 	}
 	serve(a.Local(func(net.Conn) (api.Caller, error) { return *s.rights.Load(), nil }), local)
-	serve(a.Remote(), api.NewListener(raw, cert))
+	serve(a.Remote(), api.NewListener(raw, cert, log))
 	s.stop = sync.OnceFunc(func() { cancel(); tasks.Wait() })
 	s.t.Cleanup(s.stop)
 }

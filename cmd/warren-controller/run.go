@@ -120,6 +120,9 @@ func run(ctx context.Context, o options, s controller.Settings, log *slog.Logger
 		if s.Advertise, err = routable(remote.Addr()); err != nil {
 			return err
 		}
+		if len(s.Advertise) == 0 {
+			log.Warn("no other machine can reach this one: hosts can only enrol with --advertise HOST:PORT")
+		}
 	}
 	c, err := controller.Open(ctx, db, db, s, log)
 	if err != nil {
@@ -138,7 +141,7 @@ func serve(ctx context.Context, c *controller.Controller, local, remote net.List
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.Run(ctx) })
 	serveHTTP(ctx, group, a.Local(whoIs), local)
-	serveHTTP(ctx, group, a.Remote(), api.NewListener(remote, cert))
+	serveHTTP(ctx, group, a.Remote(), api.NewListener(remote, cert, log))
 	inv := c.Inventory()
 	log.Info("controller ready", "mesh", inv.Mesh.Name, "revision", uint64(inv.Revision), "hosts", len(inv.Hosts),
 		"listen", remote.Addr().String(), "socket", local.Addr().String())

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/warren-mesh/warren/peers/pin"
 )
@@ -29,20 +32,21 @@ func nextProtocols() *tls.Config {
 type Listener struct {
 	raw    net.Listener
 	config *tls.Config
+	log    *slog.Logger
 	ready  chan net.Conn
 	crowd  crowd
 	places chan struct{}
 
 	once   sync.Once
 	closed chan struct{}
-	failed chan error // what Accept of raw returned at last
+	over   chan struct{} // closed when nothing comes any more
 }
 
 // NewListener takes a listener over. Its connections must prove an identity (see pin.Server).
-func NewListener(raw net.Listener, cert tls.Certificate) *Listener {
+func NewListener(raw net.Listener, cert tls.Certificate, log *slog.Logger) *Listener {
 	l := &Listener{
-		raw: raw, config: pin.Server(cert), ready: make(chan net.Conn),
-		places: make(chan struct{}, maxHandshakes), closed: make(chan struct{}), failed: make(chan error, 1),
+		raw: raw, config: pin.Server(cert), log: log, ready: make(chan net.Conn),
+		places: make(chan struct{}, maxHandshakes), closed: make(chan struct{}), over: make(chan struct{}),
 	}
 	go l.accept()
 	return l
@@ -51,17 +55,21 @@ func NewListener(raw net.Listener, cert tls.Certificate) *Listener {
 // accept takes connections in until the raw listener is closed. It never waits for a client: handshakes
 // run beside each other.
 func (l *Listener) accept() {
+	complain := rate.Sometimes{Interval: time.Minute} // or an attack would fill the log
 	for {
 		conn, err := l.raw.Accept()
 		if err != nil {
-			if wait, ok := passing(err); ok && l.rest(wait) {
-				continue
+			if errors.Is(err, net.ErrClosed) {
+				close(l.over)
+				return
 			}
-			l.failed <- err
-			return
+			complain.Do(func() { l.log.Error("cannot take connections in", "error", err) })
+			l.rest()
+			continue
 		}
 		in, ok := l.crowd.admit(conn)
 		if !ok {
+			complain.Do(func() { l.log.Warn("too many connections", "from", conn.RemoteAddr().String()) })
 			_ = conn.Close() // there is no telling why before TLS, and TLS is what there is no room for
 			continue
 		}
@@ -74,19 +82,13 @@ func (l *Listener) accept() {
 	}
 }
 
-// passing tells errors of Accept that go by, such as too many open files.
-func passing(err error) (time.Duration, bool) {
-	return 50 * time.Millisecond, !errors.Is(err, net.ErrClosed)
-}
-
-func (l *Listener) rest(d time.Duration) bool {
-	timer := time.NewTimer(d)
+// rest waits for an error that goes by, such as too many open files.
+func (l *Listener) rest() {
+	timer := time.NewTimer(50 * time.Millisecond)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-l.closed:
-		return false
 	}
 }
 
@@ -117,9 +119,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.ready:
 		return conn, nil
-	case err := <-l.failed:
-		l.failed <- err
-		return nil, err
+	case <-l.over:
+		return nil, net.ErrClosed
 	}
 }
 

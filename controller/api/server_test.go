@@ -104,7 +104,7 @@ func (s server) listen(t *testing.T) (string, key.Identity) {
 		t.Fatal(err)
 	}
 	srv := s.Remote()
-	go func() { _ = srv.Serve(api.NewListener(raw, cert)) }()
+	go func() { _ = srv.Serve(api.NewListener(raw, cert, slog.New(slog.DiscardHandler))) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return raw.Addr().String(), id
 }
