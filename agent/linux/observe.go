@@ -2,6 +2,7 @@ package linux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vishvananda/netlink"
@@ -12,7 +13,8 @@ import (
 // Observe reads what the host has. It sets nothing.
 func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	var s peers.State
-	clear(k.unread)
+	before := k.unread
+	k.unread = map[string]error{}
 	own := map[int]string{} // links of ours by index
 	var indices []int
 	for _, name := range linkNames() {
@@ -27,6 +29,9 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 			continue
 		}
 		l := k.observeLink(link)
+		if err := k.unread[name]; err != nil && before[name] == nil && !errors.Is(err, errForeign) {
+			k.log.Warn("interface cannot be read", "interface", name, "error", err)
+		}
 		s.Links = append(s.Links, l)
 		if mayBeOurs(link) {
 			own[l.Index] = name
@@ -66,7 +71,6 @@ func (k *Kernel) observeLink(link netlink.Link) peers.Link {
 	}
 	device, err := k.device(at.Name, l.Backend)
 	if err != nil {
-		k.log.Warn("interface cannot be read", "interface", at.Name, "error", err)
 		k.unread[at.Name] = err
 		l.Backend = ""
 		return l

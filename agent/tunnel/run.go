@@ -74,6 +74,9 @@ func Run(ctx context.Context, o Options) error {
 	return serve(ctx, o.Interface, dev, socket)
 }
 
+// closeTime is how long a device may take to close.
+const closeTime = 5 * time.Second
+
 // serve returns when the device is closed, which happens by itself when its interface is deleted.
 func serve(ctx context.Context, name string, dev *device.Device, socket *socket) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -84,6 +87,8 @@ func serve(ctx context.Context, name string, dev *device.Device, socket *socket)
 		select {
 		case <-dev.Wait():
 		case <-ctx.Done():
+			// A device that hangs must not keep its process, nor its port, for ever.
+			time.AfterFunc(closeTime, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
 			dev.Close()
 		}
 		// Last: whoever waits for the path finds the port free as well.
