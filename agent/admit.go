@@ -18,6 +18,7 @@ func (e *enrolment) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var said *wire.Fault // by the last attempt that was not cut short
 	for again := false; ; {
 		enrolled, _, err := e.client.Enroll(ctx, request)
 		var f *wire.Fault
@@ -37,7 +38,10 @@ func (e *enrolment) finish(ctx context.Context) error {
 			continue
 		case isFinal(f):
 			return errors.Join(err, e.agent.cfg.Store.DropEnrolment())
+		case ctx.Err() != nil && said != nil:
+			return said // that time is up says nothing of why it was not enough
 		}
+		said = f
 		select {
 		case <-ctx.Done():
 			return f

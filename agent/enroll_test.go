@@ -310,6 +310,21 @@ func TestCrashInTheMiddle(t *testing.T) {
 	})
 }
 
+// TestReasonOutlivesTheTime: what the controller said is told, not that the last attempt was cut short.
+func TestReasonOutlivesTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.start()
+		r.c.Refuse(wire.PathEnroll, wire.NewFault(507, "disk-full", "no room", "make room"))
+		time.AfterFunc(2*time.Second, func() { r.c.Blackhole(true) })
+		_, err := r.enroll(r.c.Token().Encode(), func(o *wire.LocalEnroll) { o.Timeout = 4 })
+		var f *wire.Fault
+		if !errors.As(err, &f) || f.Code != "disk-full" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // TestAnotherTokenAfterLostReply: somebody loses patience and takes another token; the host is a member
 // already, and the second token stays unused.
 func TestAnotherTokenAfterLostReply(t *testing.T) {
