@@ -57,9 +57,14 @@ type Controller struct {
 
 	sessions sessions
 	book     *report.Book
-	attempts limit.Attempts
-	gate     *limit.Gate
+	limits   limits
 	warned   atomic.Bool // of hosts that know more than the ledger
+}
+
+// limits are for those who come in.
+type limits struct {
+	attempts limit.Attempts // to enrol
+	welcomes *limit.Gate    // of agents
 }
 
 // Open takes a ledger and its vault over. A ledger without entries becomes a new mesh, with a new
@@ -68,7 +73,7 @@ type Controller struct {
 func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) (*Controller, error) {
 	c := &Controller{
 		ledger: l, vault: v, log: log, settings: s,
-		gate: limit.NewGate(welcomesAtOnce, welcomesWaiting, welcomeStay),
+		limits: limits{welcomes: limit.NewGate(welcomesAtOnce, welcomesWaiting, welcomeStay)},
 	}
 	inv, err := l.Load(ctx)
 	if err != nil {

@@ -160,9 +160,9 @@ func (c *Controller) slowDown(from netip.Addr, err error) error {
 		return err
 	}
 	now := time.Now()
-	wait := c.attempts.Wait(from, now)
+	wait := c.limits.attempts.Wait(from, now)
 	if wait == 0 {
-		c.attempts.Failed(from, now)
+		c.limits.attempts.Failed(from, now)
 		return err
 	}
 	f := wire.NewFault(429, "too-many-attempts", "too many attempts from this address have failed", "wait, then try again")

@@ -41,7 +41,7 @@ func (c *Controller) Stream(ctx context.Context, who api.Caller, pipe api.Pipe) 
 		return err
 	}
 	defer c.sessions.drop(s)
-	leave, err := c.gate.Enter(ctx)
+	leave, err := c.limits.welcomes.Enter(ctx)
 	if errors.Is(err, limit.ErrBusy) {
 		return busyFault("the controller is letting in as many hosts as it can", 3*time.Second)
 	}
