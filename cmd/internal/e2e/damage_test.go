@@ -104,7 +104,7 @@ func TestDamagedDatabase(t *testing.T) {
 	t.Run("bits", func(t *testing.T) {
 		m := m.in(t)
 		flipped, noticed := 0, 0
-		for at := 100; at < lastUsed(good)+4096 && at < len(good); at += 601 {
+		for at := 100; at < lastUsed(good)+4096 && at < len(good); at += 997 {
 			bad := bytes.Clone(good)
 			bad[at] ^= 1 << (at % 8)
 			flipped++
