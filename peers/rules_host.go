@@ -22,11 +22,11 @@ func (op EnrollHost) apply(d *draft) {
 		d.refuse("identity-enrolled", at, "on the host: warren status", "this identity is enrolled as %q, which is %s", h.Name, h.State)
 	}
 	if b := d.next.Buried[id]; b != nil {
-		d.refuse("identity-revoked", at, "enrol with a new identity: warren leave --force, then warren enroll TOKEN",
+		d.refuse("identity-revoked", at, "on the host: stop the agent, remove its data directory, start it again, warren enroll TOKEN",
 			"this identity was revoked when the host was named %q", b.Name)
 	}
 	if a, ok := d.next.AdminWith(op.Identity); ok {
-		d.refuse("identity-taken", at, "warren leave --force, then warren enroll TOKEN", "admin %q has the same identity", a.Name)
+		d.refuse("identity-taken", at, "enrol the host with an identity of its own", "admin %q has the same identity", a.Name)
 	}
 	if h, taken := d.next.HostNamed(op.Name); taken && h.ID != id {
 		d.refuse("name-taken", at, "choose another with --name, or remove the old host: warren host rm "+op.Name,
