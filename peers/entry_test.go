@@ -103,6 +103,18 @@ func TestEntryTampered(t *testing.T) {
 	}
 }
 
+// TestEntryOfAnotherLedger: an entry that is right in itself, of a ledger that went another way.
+func TestEntryOfAnotherLedger(t *testing.T) {
+	inv, e := lastEntry(t)
+	other := after(t, threeSites(t), createToken("other", "shop"))
+	if other.Revision != inv.Revision || other.Head == inv.Head {
+		t.Fatal("the other ledger is the same one")
+	}
+	if _, err := other.Replay(e); !errors.Is(err, peers.ErrChain) {
+		t.Errorf("replayed on another ledger: %v", err)
+	}
+}
+
 // TestEntryForged gives tampered entries the right hash, as somebody could who writes into the ledger:
 // what the entry says is then not what its change does.
 func TestEntryForged(t *testing.T) {

@@ -244,7 +244,7 @@ func (p Plan) Check(verify func(mesh string, identity key.Identity, k HostKey) b
 	good := make([]Peer, 0, len(p.Peers))
 	for _, peer := range p.Peers {
 		if why := peer.doubt(p.Mesh.ID, verify); why != "" {
-			problems.addf("peer-refused", "peer/"+peer.Name, "the controller may be compromised: compare warren host show on it with warren status there",
+			problems.addf("peer-refused", "peer/"+peer.Name, "the controller may be compromised: look at it, and at warren host ls",
 				"host %s is kept out: %s", peer.Name, why)
 			continue
 		}

@@ -106,6 +106,7 @@ func TestHostKeys(t *testing.T) {
 		{"for another mesh", with(foreign), []string{"key-signature" + at}},
 		{"by another", with(forged), []string{"key-signature" + at}},
 		{"none at all", with(peers.HostKey{Generation: 2}), []string{"key-signature" + at}},
+		{"none, signed", with(peers.SignKey(meshID, identityOf("till"), 2, key.Public{})), []string{"key-signature" + at}},
 		{"two of one", with(keyOf("till", 2), signed(2, privateOf("x", 2))), []string{"key-twice" + at}},
 		{"one for two", with(keyOf("till", 1), signed(2, privateOf("till", 1))), []string{"key-reused" + at}},
 		{"of another host", with(signed(2, privateOf("shop", 1))), []string{"key-taken" + at}},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/warren-mesh/warren/peers"
@@ -111,6 +112,48 @@ func TestForged(t *testing.T) {
 				t.Errorf("Verify: %v", err)
 			}
 		})
+	}
+}
+
+// TestStale puts records back as they once were, or takes them away: each of them has its checksum, but
+// all of them together are not what they should be.
+func TestStale(t *testing.T) {
+	db, m := newDB(t), newMesh()
+	entries := fill(t, db, m, 10)
+	var first, last peers.ObjectChange // of one host
+	for _, e := range entries {
+		for _, o := range e.Objects {
+			if last.Key == "" && strings.HasPrefix(o.Key, "host/") || last.Key == o.Key {
+				first, last = last, o
+			}
+		}
+	}
+	for _, v := range []string{"old", "new"} {
+		if err := db.Put(t.Context(), map[string][]byte{"secret": []byte(v)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	host, secret := []byte(last.Key), []byte("secret")
+	for name, change := range map[string]func(s store) error{
+		"object as it was": func(s store) error { return s.objects.Put(host, seal(bucketObjects, host, first.After)) },
+		"object gone":      func(s store) error { return s.objects.Delete(host) },
+		"secret as it was": func(s store) error { return s.vault.Put(secret, seal(bucketVault, secret, []byte("old"))) },
+		"secret gone":      func(s store) error { return s.vault.Delete(secret) },
+		"entry gone":       func(s store) error { return s.entries.Delete(revisionKey(5)) },
+		"last entry gone":  func(s store) error { return s.entries.Delete(revisionKey(10)) },
+		"entry too many": func(s store) error {
+			return s.entries.Put(revisionKey(11), seal(bucketEntries, revisionKey(11), []byte("{}")))
+		},
+	} {
+		path := t.TempDir() + "/warren.db"
+		copyFile(t, db.path, path)
+		forge(t, path, change)
+		if stale, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: opened %v, %v", name, stale, err)
+		}
 	}
 }
 

@@ -133,10 +133,10 @@ func TestHandshake(t *testing.T) {
 // TestNoResumption: each connection proves its keys anew.
 func TestNoResumption(t *testing.T) {
 	host, controller := newEnd(t), newEnd(t)
-	client := pin.Client(host.cert, controller.key)
+	client, server := pin.Client(host.cert, controller.key), pin.Server(controller.cert)
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	for range 2 {
-		if o := meet(t, client, pin.Server(controller.cert)); o.client != nil || o.clientState.DidResume {
+		if o := meet(t, client, server); o.client != nil || o.clientState.DidResume {
 			t.Errorf("resumed %v, %v", o.clientState.DidResume, o.client)
 		}
 	}
