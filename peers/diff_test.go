@@ -41,7 +41,8 @@ func TestDiffKeepsSecrets(t *testing.T) {
 		t.Errorf("without secrets:\n%s", lines(steps))
 	}
 	got := lines(peers.Diff(peers.State{IPv6: true}, p))
-	if want := "route replace unreachable 10.90.0.0/16 proto 119\nroute replace unreachable fd00:90::/64 proto 119"; got != want {
+	want := "route replace unreachable 10.90.0.0/16 proto 119\nroute replace unreachable fd00:90::/64 proto 119"
+	if got != want {
 		t.Errorf("from nothing and without secrets:\n%s\nwant\n%s", got, want)
 	}
 }
@@ -148,18 +149,21 @@ func TestStepStrings(t *testing.T) {
 	psk, seconds := secretOf(1).Preshared("a", "b"), 25
 	k := privateOf("shop", 1)
 	pub := k.Public().String()
+	overlay, host := prefixes("10.90.0.0/16")[0], prefixes("10.90.0.2/32")[0]
 	for want, s := range map[string]fmt.Stringer{
-		"link add wrn0 mtu 1420 type wireguard":                            peers.AddLink{Name: "wrn0", MTU: 1420},
-		"wg set wrn0 private-key (hidden) listen-port 51820":               peers.SetDevice{Link: "wrn0", Private: k, Port: 51820},
-		"link set wrn0 mtu 1280":                                           peers.SetLink{Name: "wrn0", MTU: 1280},
-		"link set wrn0 up":                                                 peers.SetLink{Name: "wrn0", Up: true},
-		"address add 10.90.0.1/32 dev wrn0":                                peers.AddAddress{Link: "wrn0", Prefix: prefixes("10.90.0.1/32")[0]},
-		"address del 10.90.0.1/32 dev wrn0":                                peers.DelAddress{Link: "wrn0", Prefix: prefixes("10.90.0.1/32")[0]},
-		"wg set wrn0 peer " + pub + " remove":                              peers.DelPeer{Link: "wrn0", Key: k.Public()},
-		"link del wrn0":                                                    peers.DelLink{Name: "wrn0"},
-		"route replace unreachable 10.90.0.0/16 proto 119":                 peers.SetRoute{Route: peers.Route{Prefix: prefixes("10.90.0.0/16")[0]}},
-		"route del 10.90.0.2/32 dev wrn0 proto 119":                        peers.DelRoute{Route: peers.Route{Prefix: prefixes("10.90.0.2/32")[0], Link: "wrn0"}},
-		"wg set wrn0 peer " + pub + " update-only allowed-ips \"\" # shop": peers.SetPeer{Link: "wrn0", Host: "shop", Key: k.Public(), ReplaceAllowed: true, Allowed: nil},
+		"link add wrn0 mtu 1420 type wireguard":              peers.AddLink{Name: "wrn0", MTU: 1420},
+		"wg set wrn0 private-key (hidden) listen-port 51820": peers.SetDevice{Link: "wrn0", Private: k, Port: 51820},
+		"link set wrn0 mtu 1280":                             peers.SetLink{Name: "wrn0", MTU: 1280},
+		"link set wrn0 up":                                   peers.SetLink{Name: "wrn0", Up: true},
+		"address add 10.90.0.2/32 dev wrn0":                  peers.AddAddress{Link: "wrn0", Prefix: host},
+		"address del 10.90.0.2/32 dev wrn0":                  peers.DelAddress{Link: "wrn0", Prefix: host},
+		"wg set wrn0 peer " + pub + " remove":                peers.DelPeer{Link: "wrn0", Key: k.Public()},
+		"link del wrn0":                                      peers.DelLink{Name: "wrn0"},
+		"route replace unreachable 10.90.0.0/16 proto 119":   peers.SetRoute{Route: peers.Route{Prefix: overlay}},
+		"route del 10.90.0.2/32 dev wrn0 proto 119":          peers.DelRoute{Route: peers.Route{Prefix: host, Link: "wrn0"}},
+		"wg set wrn0 peer " + pub + ` update-only allowed-ips "" # shop`: peers.SetPeer{
+			Link: "wrn0", Host: "shop", Key: k.Public(), ReplaceAllowed: true,
+		},
 		"wg set wrn0 peer " + pub + " preshared-key (hidden) endpoint 198.51.100.1:1 persistent-keepalive 25 " +
 			"allowed-ips +10.90.0.1/32,+10.20.0.0/24 # shop": peers.SetPeer{
 			Link: "wrn0", Host: "shop", Key: k.Public(), New: true, PSK: &psk, Keepalive: &seconds,

@@ -113,6 +113,9 @@ func TestEntryOfAnotherLedger(t *testing.T) {
 	if _, err := other.Replay(e); !errors.Is(err, peers.ErrChain) {
 		t.Errorf("replayed on another ledger: %v", err)
 	}
+	if err := e.Follows(other.Revision, other.Head); !errors.Is(err, peers.ErrChain) {
+		t.Errorf("follows on another ledger: %v", err)
+	}
 }
 
 // TestEntryForged gives tampered entries the right hash, as somebody could who writes into the ledger:

@@ -19,10 +19,12 @@ func (op EnrollHost) apply(d *draft) {
 		d.refuse("identity-missing", at, "", "the host has no identity")
 	}
 	if h := d.next.Hosts[id]; h != nil {
-		d.refuse("identity-enrolled", at, "on the host: warren status", "this identity is enrolled as %q, which is %s", h.Name, h.State)
+		d.refuse("identity-enrolled", at, "on the host: warren status",
+			"this identity is enrolled as %q, which is %s", h.Name, h.State)
 	}
 	if b := d.next.Buried[id]; b != nil {
-		d.refuse("identity-revoked", at, "on the host: stop the agent, remove its data directory, start it again, warren enroll TOKEN",
+		d.refuse("identity-revoked", at,
+			"on the host: stop the agent, remove its data directory, start it again, warren enroll TOKEN",
 			"this identity was revoked when the host was named %q", b.Name)
 	}
 	if a, ok := d.next.AdminWith(op.Identity); ok {
@@ -49,7 +51,8 @@ func (op EnrollHost) apply(d *draft) {
 func (d *draft) useToken(op EnrollHost, h *Host) {
 	t := d.next.Tokens[op.Token]
 	if t == nil {
-		d.refuse("token-unknown", "token/"+op.Token, "ask an admin for a new one: warren token create", "there is no such token")
+		d.refuse("token-unknown", "token/"+op.Token, "ask an admin for a new one: warren token create",
+			"there is no such token")
 		return
 	}
 	d.problems = append(d.problems, t.problems(op.Name, d.change.At)...)

@@ -51,7 +51,9 @@ func (d *draft) checkOverlay(p netip.Prefix, family, shortest, longest int) {
 		d.refuse("overlay-invalid", at, fmt.Sprintf("write %v", p.Masked()), "%v has bits set behind its length", p)
 	case p.Bits() < shortest || p.Bits() > longest:
 		d.refuse("overlay-invalid", at, "", "%v must be between /%d and /%d", p, shortest, longest)
-	case !slices.ContainsFunc(privateRanges(), func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Contains(p.Addr()) }):
+	case !slices.ContainsFunc(privateRanges(), func(r netip.Prefix) bool {
+		return r.Bits() <= p.Bits() && r.Contains(p.Addr())
+	}):
 		d.refuse("overlay-public", at, "use a part of "+ranges, "%v is not a private range", p)
 	}
 }

@@ -53,7 +53,8 @@ func (d *draft) checkRouted(at string, p netip.Prefix) {
 	m := d.next.Mesh
 	switch {
 	case p != p.Masked():
-		d.refuse("prefix-invalid", at, fmt.Sprintf("write %v", p.Masked()), "%v is no network: it has bits set behind its length", p)
+		d.refuse("prefix-invalid", at, fmt.Sprintf("write %v", p.Masked()),
+			"%v is no network: it has bits set behind its length", p)
 	case p.Bits() == 0:
 		d.refuse("prefix-default", at, "", "a site cannot have the default route")
 	case p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast():

@@ -56,7 +56,9 @@ func TestRemoveSite(t *testing.T) {
 		{"unknown", peers.RemoveSite{Name: "x"}, []string{"site-unknown site/x"}},
 		{"host", peers.RemoveSite{Name: "shop"}, []string{"site-used site/shop"}},
 		{"tokens", peers.RemoveSite{Name: "waiting"}, []string{"site-used site/waiting", "site-used site/waiting"}},
-		{"host and token", peers.RemoveSite{Name: "accounting"}, []string{"site-used site/accounting", "site-used site/accounting"}},
+		{"host and token", peers.RemoveSite{Name: "accounting"}, []string{
+			"site-used site/accounting", "site-used site/accounting",
+		}},
 	})
 	late := change(peers.RemoveSite{Name: "waiting"})
 	late.At = epoch.Add(24 * time.Hour)

@@ -176,7 +176,9 @@ func TestParseIdentity(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	s := id.String()
-	for _, bad := range []string{"", "wid1", s[:46], s + "A", s[4:], "wid2" + s[4:], s[:46] + "=", s[:20] + "\n" + s[20:], s + "\n"} {
+	for _, bad := range []string{
+		"", "wid1", s[:46], s + "A", s[4:], "wid2" + s[4:], s[:46] + "=", s[:20] + "\n" + s[20:], s + "\n",
+	} {
 		if got, err := ParseIdentity(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, got)
 		}

@@ -38,7 +38,8 @@ func someDown(t testing.TB) wire.Down {
 	t.Helper()
 	d := wire.Down{
 		Kind: wire.DownSnapshot, Protocol: wire.Protocol, Revision: 7, Head: peers.Hash{9},
-		Plan: &peers.Plan{Revision: 7, Self: peers.Self{Name: "shop"}}, Remove: []peers.HostID{"x"}, Controllers: []string{"c:1"},
+		Plan: &peers.Plan{Revision: 7, Self: peers.Self{Name: "shop"}}, Remove: []peers.HostID{"x"},
+		Controllers: []string{"c:1"},
 	}
 	d.PutPSK(1, "shop", somePSK(t))
 	d.PutPSK(1, "warehouse", somePSK(t))
@@ -80,7 +81,8 @@ func TestAppendLine(t *testing.T) {
 			t.Errorf("%d records: %+v, %v; want %+v", n, got, err, want)
 		}
 	}
-	if line, err := (&wire.Down{Kind: wire.DownPing}).AppendLine(nil, nil); err != nil || !strings.Contains(string(line), `"ping"`) {
+	line, err := (&wire.Down{Kind: wire.DownPing}).AppendLine(nil, nil)
+	if err != nil || !strings.Contains(string(line), `"ping"`) {
 		t.Errorf("%s, %v", line, err)
 	}
 }
@@ -115,7 +117,8 @@ func TestPSKs(t *testing.T) {
 func TestFault(t *testing.T) {
 	one := peers.Problems{{Code: "name-taken", At: "host/shop", Message: "there is one", Hint: "take another"}}
 	f := wire.FaultOf(http.StatusConflict, one)
-	if f.Code != "name-taken" || f.Detail != "there is one" || f.Hint != "take another" || f.Status != 409 || f.Error() != f.Detail {
+	if f.Code != "name-taken" || f.Detail != "there is one" || f.Hint != "take another" || f.Status != 409 ||
+		f.Error() != f.Detail {
 		t.Errorf("%+v", f)
 	}
 	two := append(one, peers.Problem{Code: "port-invalid", At: "host/shop/port", Message: "no port"})
@@ -132,7 +135,8 @@ func TestUnknownFields(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	var u wire.Up
-	if err := json.Unmarshal([]byte(`{"kind":"hello","hello":{"protocol":9,"new":1}}`), &u); err != nil || u.Hello.Protocol != 9 {
+	err := json.Unmarshal([]byte(`{"kind":"hello","hello":{"protocol":9,"new":1}}`), &u)
+	if err != nil || u.Hello.Protocol != 9 {
 		t.Errorf("%+v, %v", u, err)
 	}
 }
@@ -162,7 +166,8 @@ func FuzzDown(f *testing.F) {
 // FuzzUp reads messages of any content as the controller does.
 func FuzzUp(f *testing.F) {
 	addJSON(f, wire.Up{Kind: wire.UpHello, Hello: &wire.Hello{
-		Protocol: 1, Revision: math.MaxUint64, Session: "s", Port: 51820, Endpoints: someRecord().Endpoints, Keys: someRecord().Keys,
+		Protocol: 1, Revision: math.MaxUint64, Session: "s", Port: 51820,
+		Endpoints: someRecord().Endpoints, Keys: someRecord().Keys,
 	}})
 	addJSON(f, wire.Up{Kind: wire.UpReport, Report: &wire.Report{
 		Problems: &[]peers.Problem{{Code: "x"}}, Peers: []wire.PeerReport{{ID: "x", Generation: 1, State: wire.PeerUp}},

@@ -91,7 +91,7 @@ func TestTokenMangled(t *testing.T) {
 		"checksum":                     good[:20] + "z" + good[21:],
 		"is cut":                       body(func(b []byte) []byte { return append(b, 9, 'x') }),
 		"names 0 controller":           body(func(b []byte) []byte { return b[:64+6] }),
-		"names 9 controller":           body(func(b []byte) []byte { return append(b, []byte("\x01a\x01b\x01c\x01d\x01e\x01f")...) }),
+		"names 9 controller":           body(func(b []byte) []byte { return append(b, "\x01a\x01b\x01c\x01d\x01e\x01f"...) }),
 		"which controller":             body(func(b []byte) []byte { return append(make([]byte, 32), b[32:]...) }),
 	} {
 		if _, err := wire.ParseToken(bad); !errors.Is(err, wire.ErrToken) || !strings.Contains(err.Error(), want) {
