@@ -55,6 +55,33 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// TestReplacedMeanwhile: who has waited for a file that is no longer the one at its path takes the new one.
+func TestReplacedMeanwhile(t *testing.T) {
+	db, m := newDB(t), newMesh()
+	fill(t, db, m, 3)
+	other := newDB(t)
+	if err := errors.Join(db.Close(), other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	waited, err := os.OpenFile(other.path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waited.Close()
+	if same, err := settle(t.Context(), waited, other.path); err != nil || !same {
+		t.Errorf("before: %v, %v", same, err)
+	}
+	if err := os.Rename(db.path, other.path); err != nil {
+		t.Fatal(err)
+	}
+	if same, err := settle(t.Context(), waited, other.path); err != nil || same {
+		t.Errorf("after: %v, %v", same, err)
+	}
+	if head := openDB(t, other.path).Head(); head != 3 {
+		t.Errorf("head is %d, want 3", head)
+	}
+}
+
 // TestCreateRace makes one database from several sides at once: one has it, the others are told so.
 func TestCreateRace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "warren.db")
