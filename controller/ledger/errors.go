@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -66,6 +67,16 @@ func explain(path string, err error) error {
 // full tells the ways in which a file system says that it takes no more.
 func full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// fromBolt gives an error of bbolt back its cause: where it fails to grow the file, only the text is left.
+func fromBolt(err error) error {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if err != nil && !errors.Is(err, cause) && strings.HasSuffix(err.Error(), ": "+cause.Error()) {
+			return fmt.Errorf("%s%w", strings.TrimSuffix(err.Error(), cause.Error()), cause)
+		}
+	}
+	return err
 }
 
 func formatError(got string) error {

@@ -77,12 +77,12 @@ func (db *DB) update(ctx context.Context, write func(store) error) error {
 	}
 	defer db.leave()
 	return db.guard(func() error {
-		return db.bolt.Update(func(tx *bbolt.Tx) error {
+		return fromBolt(db.bolt.Update(func(tx *bbolt.Tx) error {
 			s, err := openStore(tx)
 			if err != nil {
 				return err
 			}
 			return write(s)
-		})
+		}))
 	})
 }
