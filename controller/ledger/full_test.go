@@ -95,6 +95,19 @@ func failsForRoom(t *testing.T, err error) bool {
 	return err != nil
 }
 
+// TestFullByText: bbolt tells only in words why it cannot grow the file.
+func TestFullByText(t *testing.T) {
+	err := explain("warren.db", fromBolt(fmt.Errorf("file resize error: %s", unix.EDQUOT)))
+	if !errors.Is(err, ErrFull) || !errors.Is(err, unix.EDQUOT) {
+		t.Error(err)
+	}
+	for _, other := range []error{nil, ErrClosed, unix.ENOSPC} {
+		if got := fromBolt(other); !errors.Is(got, other) || got != nil && got.Error() != other.Error() {
+			t.Errorf("%v became %v", other, got)
+		}
+	}
+}
+
 func takeAllRoom(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)
