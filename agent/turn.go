@@ -102,6 +102,7 @@ func (l *loop) observe(ctx context.Context) bool {
 func (l *loop) feasible() peers.Plan {
 	want := l.plan.want
 	want.Private = l.me.keys
+	want.Again = l.plan.applied || !l.plan.fresh
 	want.Interfaces = slices.DeleteFunc(slices.Clone(want.Interfaces), func(in peers.Interface) bool {
 		_, have := l.me.keys[in.Generation]
 		_, exists := l.seen.state.LinkNamed(in.Name)

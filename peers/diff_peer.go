@@ -76,7 +76,7 @@ func (d *differ) peer(in *Interface, want *Peer, k key.Public, have *LinkPeer) (
 	if candidates := want.candidates(d.state.IPv6); !have.Endpoint.IsValid() && len(candidates) > 0 {
 		step.Endpoint = candidates[0].At(in.Generation)
 	}
-	if seconds := d.plan.Mesh.Keepalive; have.Keepalive != seconds && d.mayKeepalive(want, have) {
+	if seconds := d.plan.Mesh.Keepalive; have.Keepalive != seconds && d.mayKeepalive(in, want, have) {
 		step.Keepalive = &seconds
 	}
 	for _, prefix := range want.Prefixes {
@@ -90,9 +90,13 @@ func (d *differ) peer(in *Interface, want *Peer, k key.Public, have *LinkPeer) (
 
 // mayKeepalive says whether a keepalive, which starts a handshake, may be set. Where both ends start
 // one at once, each overwrites the state that the other's answer needs, and both wait 5 s for the next
-// try. So the host that joined later starts: by then the other one knows it.
-func (d *differ) mayKeepalive(want *Peer, have *LinkPeer) bool {
-	return want.Joined < d.plan.Self.Joined || !have.LastHandshake.IsZero() || have.Keepalive != 0
+// try. So the host that joined later starts: by then the other one knows it. So does a host that lost its
+// interface, but not during a rotation, when all hosts build one at the same time.
+func (d *differ) mayKeepalive(in *Interface, want *Peer, have *LinkPeer) bool {
+	if want.Joined < d.plan.Self.Joined || !have.LastHandshake.IsZero() || have.Keepalive != 0 {
+		return true
+	}
+	return d.plan.Again && d.links[in.Name] == nil && len(d.plan.Interfaces) == 1
 }
 
 func hasSurplus(have, want []netip.Prefix) bool {

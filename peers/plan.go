@@ -24,6 +24,9 @@ type Plan struct {
 	Peers      []Peer       `json:"peers,omitempty"` // by id, ascending
 	PSKs       PSKs         `json:"-"`
 	Private    PrivateByGen `json:"-"`
+	// Again says that the host had the interface before. If it has to build it anew, it starts the
+	// handshakes: the others still believe in sessions that are gone.
+	Again bool `json:"-"`
 }
 
 // PSKs are pre-shared keys by generation and peer.
