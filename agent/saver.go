@@ -8,10 +8,11 @@ import (
 	"github.com/warren-mesh/warren/peers"
 )
 
-// Times between writes of the plan.
 const (
-	saveEvery = 100 * time.Millisecond // while plans keep coming
-	saveRetry = 10 * time.Second       // after a failure
+	// saveRest is how much longer than a write the pause after it is, while plans keep coming: a small plan
+	// is on disk a few milliseconds after it came, and a large one costs a fifth of the disk's time.
+	saveRest  = 4
+	saveRetry = 10 * time.Second // after a failure
 )
 
 // A saver keeps plans on disk beside the loop, so that a slow disk delays no change. The latest plan wins.
@@ -76,8 +77,10 @@ func (s *saver) run(quit <-chan struct{}) {
 			return
 		case <-s.more:
 		}
-		wait := saveEvery
-		if !s.save() {
+		start := time.Now()
+		saved := s.save()
+		wait := saveRest * time.Since(start)
+		if !saved {
 			wait = saveRetry
 			poke(s.more)
 		}

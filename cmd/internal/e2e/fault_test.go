@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -150,10 +152,14 @@ func TestSuspendedHostResumes(t *testing.T) {
 func TestRebootWithoutController(t *testing.T) {
 	m := startMesh(t, "shop", "warehouse")
 	m.allUp(1)
+	shop := m.lab.Host("shop")
+	until(t, patience, "the plan is on disk", func() bool {
+		raw, err := os.ReadFile(shop.Path("/var/lib/warren-agent/plan"))
+		return err == nil && bytes.Contains(raw, []byte(`"warehouse"`))
+	})
 	if err := m.Controller().Kill(); err != nil {
 		t.Fatal(err)
 	}
-	shop := m.lab.Host("shop")
 	if err := shop.Reboot(); err != nil {
 		t.Fatal(err)
 	}
