@@ -76,7 +76,7 @@ fuzz-smoke:
 	@sh .ci/fuzz 10000x
 
 .PHONY: bench
-bench: build ## Go benchmarks, then the whole-system table of README.md
+bench: build ## Go benchmarks, then the whole-system table of docs/benchmarks.md
 	@go test -run '^$$' -bench . -benchmem $(TESTS)
 	go run ./cmd/internal/bench
 
