@@ -116,6 +116,12 @@ func TestRevokedHostIsGoneAtOnce(t *testing.T) {
 	if err := m.Agent("accounting").Kill(); err != nil {
 		t.Fatal(err)
 	}
+	// Its agent forgets that it was a member, and keeps who it is: the refusal must be the controller's.
+	for _, name := range []string{"membership", "plan", "plan.previous"} {
+		if err := os.RemoveAll(m.lab.Host("accounting").Path("/var/lib/warren-agent/" + name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := m.StartAgent(m.patient(), "accounting"); err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +129,8 @@ func TestRevokedHostIsGoneAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := m.fails("accounting", "enroll", token); f.Hint == "" {
-		t.Errorf("refusal without a hint: %+v", f)
+	if f := m.fails("accounting", "enroll", token); f.Code != "revoked" || f.Hint == "" {
+		t.Errorf("the revoked identity was refused with %+v, want revoked and a hint", f)
 	}
 	if _, back := m.hosts()["accounting"]; back {
 		t.Error("the revoked identity came back")
