@@ -176,7 +176,7 @@ func (l *loop) tell(steps []peers.Step, why reason) {
 // isRepair tells the steps that an applied plan needs only if somebody else has changed something.
 func isRepair(s peers.Step, state peers.State) bool {
 	switch s := s.(type) {
-	case peers.AddLink, peers.SetDevice, peers.SetLink, peers.AddAddress:
+	case peers.AddLink, peers.SetDevice, peers.SetLink, peers.SetRPFilter, peers.AddAddress:
 		return true
 	case peers.SetPeer:
 		return s.New

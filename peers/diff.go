@@ -84,6 +84,9 @@ func (d *differ) link(want *Interface) {
 	if have.MTU != want.MTU {
 		d.build = append(d.build, SetLink{Name: want.Name, MTU: want.MTU})
 	}
+	if have.RPFilter != LooseRPFilter {
+		d.build = append(d.build, SetRPFilter{Link: want.Name})
+	}
 	addresses := d.addresses()
 	for _, a := range addresses {
 		if !slices.Contains(have.Addresses, a) {

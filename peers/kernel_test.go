@@ -25,6 +25,7 @@ type kernel struct {
 type kernelLink struct {
 	up        bool
 	mtu       int
+	rpFilter  int
 	addresses map[netip.Prefix]bool
 	public    key.Public
 	port      uint16
@@ -49,7 +50,7 @@ func (k *kernel) state() peers.State {
 	for _, name := range slices.Sorted(maps.Keys(k.links)) {
 		l := k.links[name]
 		out := peers.Link{
-			Name: name, Up: l.up, MTU: l.mtu, Backend: "kernel", Public: l.public, Port: l.port,
+			Name: name, Up: l.up, MTU: l.mtu, RPFilter: l.rpFilter, Backend: "kernel", Public: l.public, Port: l.port,
 			Addresses: slices.SortedFunc(maps.Keys(l.addresses), comparePrefixes),
 		}
 		for _, p := range slices.SortedFunc(maps.Keys(l.peers), func(a, b key.Public) int { return slices.Compare(a[:], b[:]) }) {
@@ -100,6 +101,8 @@ func (k *kernel) apply(step peers.Step) error {
 		return k.onLink(s.Link, func(l *kernelLink) error { return l.setDevice(s) })
 	case peers.SetLink:
 		return k.onLink(s.Name, func(l *kernelLink) error { return l.setLink(s) })
+	case peers.SetRPFilter:
+		return k.onLink(s.Link, func(l *kernelLink) error { l.rpFilter = peers.LooseRPFilter; return nil })
 	case peers.AddAddress:
 		return k.onLink(s.Link, func(l *kernelLink) error { l.addresses[s.Prefix] = true; return nil })
 	case peers.DelAddress:

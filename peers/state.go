@@ -10,6 +10,11 @@ import (
 // RouteProtocol marks routes as ours in the kernel (rtm_protocol of rtnetlink(7)).
 const RouteProtocol = 119
 
+// LooseRPFilter is the rp_filter of our links. During a rotation packets of a peer come in on one and the
+// answers leave by the other, which a strict filter (1) drops. Loose (2) is the highest value, so that it
+// counts whatever the setting for all interfaces is, and it asks for an address on the link, which ours have.
+const LooseRPFilter = 2
+
 // A State is what the kernel of a host has now.
 type State struct {
 	Links   []Link    // named wrn0, wrn1, wrnx
@@ -24,6 +29,7 @@ type Link struct {
 	Index     int
 	Up        bool
 	MTU       int
+	RPFilter  int            // its own setting; what counts is the higher of it and that of all interfaces
 	Backend   string         // "kernel", "userspace"; empty for a link of another type in our name
 	Addresses []netip.Prefix // without link-local ones
 	Public    key.Public

@@ -35,6 +35,9 @@ type SetLink struct {
 	Up   bool
 }
 
+// SetRPFilter makes the reverse path filter of a link loose: LooseRPFilter.
+type SetRPFilter struct{ Link string }
+
 // AddAddress gives a link an address.
 type AddAddress struct {
 	Link   string
@@ -75,16 +78,17 @@ type DelAddress struct {
 // DelLink removes an interface.
 type DelLink struct{ Name string }
 
-func (AddLink) step()    {}
-func (SetDevice) step()  {}
-func (SetLink) step()    {}
-func (AddAddress) step() {}
-func (SetPeer) step()    {}
-func (SetRoute) step()   {}
-func (DelRoute) step()   {}
-func (DelPeer) step()    {}
-func (DelAddress) step() {}
-func (DelLink) step()    {}
+func (AddLink) step()     {}
+func (SetDevice) step()   {}
+func (SetLink) step()     {}
+func (SetRPFilter) step() {}
+func (AddAddress) step()  {}
+func (SetPeer) step()     {}
+func (SetRoute) step()    {}
+func (DelRoute) step()    {}
+func (DelPeer) step()     {}
+func (DelAddress) step()  {}
+func (DelLink) step()     {}
 
 // String prints the step.
 func (s AddLink) String() string {
@@ -106,6 +110,11 @@ func (s SetLink) String() string {
 		out += " up"
 	}
 	return out
+}
+
+// String prints the step.
+func (s SetRPFilter) String() string {
+	return fmt.Sprintf("sysctl net.ipv4.conf.%s.rp_filter=%d", s.Link, LooseRPFilter)
 }
 
 // String prints the step.

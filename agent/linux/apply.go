@@ -25,6 +25,8 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 		return k.setDevice(s)
 	case peers.SetLink:
 		return k.setLink(s)
+	case peers.SetRPFilter:
+		return k.setRPFilter(s)
 	case peers.AddAddress:
 		return k.addAddress(s)
 	case peers.SetPeer, peers.DelPeer:
@@ -100,6 +102,8 @@ func linkOf(s peers.Step) string {
 		return s.Link
 	case peers.SetLink:
 		return s.Name
+	case peers.SetRPFilter:
+		return s.Link
 	case peers.AddAddress:
 		return s.Link
 	case peers.SetPeer:

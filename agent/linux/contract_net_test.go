@@ -55,6 +55,47 @@ func testPlan(t *testing.T, s subject) {
 	)
 }
 
+func testRPFilter(t *testing.T, s subject) {
+	plan := planFor(1)
+	s.apply(t, peers.Diff(s.observe(t), plan)...)
+	if got := s.link(t, "wrn0").RPFilter; got != peers.LooseRPFilter {
+		t.Errorf("rp_filter is %d", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changes, err := s.kernel.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.strict("wrn0")
+	awaitChange(t, changes, "that a filter was made strict")
+	if got := s.link(t, "wrn0").RPFilter; got != 1 {
+		t.Errorf("rp_filter is %d", got)
+	}
+	steps := peers.Diff(s.observe(t), plan)
+	if want := (peers.SetRPFilter{Link: "wrn0"}); len(steps) != 1 || steps[0] != want {
+		t.Fatalf("steps %v", steps)
+	}
+	s.apply(t, steps...)
+	if steps := peers.Diff(s.observe(t), plan); len(steps) != 0 {
+		t.Errorf("again %v", steps)
+	}
+	err = s.kernel.Apply(t.Context(), []peers.Step{peers.SetRPFilter{Link: "wrn1"}})
+	if err == nil || !strings.Contains(err.Error(), "no interface wrn1") {
+		t.Errorf("on a link that is not there: %v", err)
+	}
+}
+
+// awaitChange waits until somebody tells of a change.
+func awaitChange(t *testing.T, changes <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-changes:
+	case <-time.After(5 * time.Second):
+		t.Error("nobody told " + what)
+	}
+}
+
 func testDelLink(t *testing.T, s subject) {
 	plan := planFor(3)
 	s.apply(t, peers.Diff(s.observe(t), plan)...)
@@ -190,11 +231,7 @@ func testWatch(t *testing.T, s subject) {
 		t.Fatal(err)
 	}
 	s.delete("wrn0")
-	select {
-	case <-c:
-	case <-time.After(5 * time.Second):
-		t.Error("nobody told that a link was deleted")
-	}
+	awaitChange(t, c, "that a link was deleted")
 	cancel()
 	nettest.Eventually(t, "the channel is closed", func() bool {
 		select {

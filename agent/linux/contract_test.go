@@ -26,6 +26,7 @@ type subject struct {
 	delete  func(link string)  // somebody else deletes a link
 	occupy  func(link string)  // somebody else makes a link in our name
 	connect func(netip.Prefix) // somebody else has a network
+	strict  func(link string)  // somebody else makes the reverse path filter of a link strict
 	text    func() string      // for a failure
 }
 
@@ -38,6 +39,7 @@ func TestContractFake(t *testing.T) {
 			delete:  f.Delete,
 			occupy:  f.Occupy,
 			connect: func(p netip.Prefix) { f.SetForeign(peers.Foreign{Prefix: p.Masked(), Link: "lan"}) },
+			strict:  f.Strict,
 			text:    f.String,
 		}
 	})
@@ -60,6 +62,7 @@ func TestContractKernel(t *testing.T) {
 			},
 			occupy:  func(name string) { addBridge(t, name) },
 			connect: func(p netip.Prefix) { addBridge(t, "lan", p) },
+			strict:  func(link string) { sysctl(t, "net/ipv4/conf/"+link+"/rp_filter", "1") },
 			text:    func() string { return system(t) },
 		}
 	})
@@ -85,6 +88,7 @@ func contract(t *testing.T, fresh func(*testing.T) subject) {
 		{"routes that cannot be", testBadRoutes},
 		{"an address leaves", testDelAddress},
 		{"removing nothing", testRemoveNothing},
+		{"a reverse path filter", testRPFilter},
 		{"a link of somebody else", testOccupied},
 		{"a network of somebody else", testForeign},
 		{"watching", testWatch},

@@ -142,6 +142,14 @@ func (f *Fake) Delete(link string) {
 	f.wake()
 }
 
+// Strict makes the reverse path filter of a link strict.
+func (f *Fake) Strict(link string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.links[link].rpFilter = 1
+	f.wake()
+}
+
 // Occupy makes a link of our name that is not ours.
 func (f *Fake) Occupy(link string) {
 	f.mu.Lock()

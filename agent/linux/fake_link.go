@@ -16,6 +16,7 @@ type fakeLink struct {
 	name      string
 	index     int
 	mtu       int
+	rpFilter  int
 	up        bool
 	foreign   bool // no WireGuard interface, or nobody answers for it
 	addresses []netip.Prefix
@@ -27,7 +28,7 @@ type fakeLink struct {
 
 func (l *fakeLink) observe() peers.Link {
 	out := peers.Link{
-		Name: l.name, Index: l.index, Up: l.up, MTU: l.mtu, Backend: InKernel,
+		Name: l.name, Index: l.index, Up: l.up, MTU: l.mtu, RPFilter: l.rpFilter, Backend: InKernel,
 		Addresses: slices.Clone(l.addresses), Public: l.public, Port: l.port,
 		Peers: make([]peers.LinkPeer, len(l.peers)),
 	}

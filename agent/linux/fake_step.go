@@ -58,6 +58,8 @@ func (f *Fake) doLink(step peers.Step) error {
 		l.setKey(s.Private.Public())
 	case peers.SetLink:
 		return f.setLink(l, s)
+	case peers.SetRPFilter:
+		l.rpFilter = peers.LooseRPFilter
 	case peers.AddAddress:
 		return f.addAddress(l, s.Prefix)
 	case peers.DelAddress:

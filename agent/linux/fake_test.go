@@ -21,6 +21,7 @@ func TestFakeText(t *testing.T) {
 	want := strings.NewReplacer("KEY0", public("host0").String(), "KEY1", public("host1").String()).Replace(
 		`ip link add wrn0 mtu 1420 type wireguard
 wg set wrn0 private-key (hidden) listen-port 51820
+sysctl net.ipv4.conf.wrn0.rp_filter=2
 ip address add 10.90.0.1/32 dev wrn0
 ip address add fd00:90::1/128 dev wrn0
 ip link set wrn0 up

@@ -41,6 +41,9 @@ func printLink(b *strings.Builder, l *peers.Link) {
 	if !l.Public.IsZero() {
 		fmt.Fprintf(b, "wg set %s private-key (hidden) listen-port %d\n", l.Name, l.Port)
 	}
+	if l.RPFilter != 0 {
+		fmt.Fprintf(b, "sysctl net.ipv4.conf.%s.rp_filter=%d\n", l.Name, l.RPFilter)
+	}
 	for _, a := range l.Addresses {
 		fmt.Fprintf(b, "ip address add %v dev %s\n", a, l.Name)
 	}

@@ -16,7 +16,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	before := k.unread
 	k.unread = map[string]error{}
 	own := map[int]string{} // links of ours by index
-	var indices []int
+	var seen []settings
 	for _, name := range linkNames() {
 		if err := ctx.Err(); err != nil {
 			return peers.State{}, err
@@ -29,13 +29,15 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 			continue
 		}
 		l := k.observeLink(link)
+		set := settingsOf(l.Index)
+		l.RPFilter = set.rpFilter
 		if err := k.unread[name]; err != nil && before[name] == nil && !errors.Is(err, errForeign) {
 			k.log.Warn("interface cannot be read", "interface", name, "error", err)
 		}
 		s.Links = append(s.Links, l)
 		if mayBeOurs(link) {
 			own[l.Index] = name
-			indices = append(indices, l.Index)
+			seen = append(seen, set)
 		}
 	}
 	if err := k.addresses(&s); err != nil {
@@ -47,7 +49,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	if !hasIPv6() {
 		return s, nil
 	}
-	s.IPv6 = k.mayIPv6(indices)
+	s.IPv6 = k.mayIPv6(seen)
 	if err := k.routes(&s, netlink.FAMILY_V6, own); err != nil {
 		return peers.State{}, err
 	}

@@ -2,6 +2,7 @@ package linux
 
 import (
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -29,6 +30,14 @@ func addBridge(t testing.TB, name string, addresses ...netip.Prefix) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = netlink.LinkDel(link) }) // goes with the namespace
+}
+
+// sysctl changes a setting of the present network.
+func sysctl(t testing.TB, name, value string) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // system is what the host's own commands say, as far as it has them.

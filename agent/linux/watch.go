@@ -20,7 +20,7 @@ const (
 )
 
 // Watch tells when something of ours may have changed, or something of others that bears on it: links,
-// addresses, routes. A burst of changes is one event; changes by Apply are events like others. Events that
+// addresses, routes, reverse path filters. A burst of changes is one event; changes by Apply are events like others. Events that
 // the kernel had to drop are one event, too. The channel is closed when ctx ends.
 func (k *Kernel) Watch(ctx context.Context) (<-chan struct{}, error) {
 	sub, err := subscribe()
@@ -35,7 +35,7 @@ func (k *Kernel) Watch(ctx context.Context) (<-chan struct{}, error) {
 
 func subscribe() (*nl.NetlinkSocket, error) {
 	sub, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR,
-		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_NETCONF)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,13 @@ func coalesce(ctx context.Context, raw <-chan struct{}, out chan<- struct{}) {
 	}
 }
 
+// What the kernel tells of settings (linux/netconf.h): a message of one byte and padding, then attributes,
+// of which rp_filter is one.
+const (
+	sizeofNetconf = 4
+	netconfFilter = 3
+)
+
 // concerns says whether an event can bear on what we have or may have. What is too short to be understood
 // does, to be safe.
 func concerns(m *syscall.NetlinkMessage) bool {
@@ -140,6 +147,8 @@ func concerns(m *syscall.NetlinkMessage) bool {
 		about := nl.DeserializeRtMsg(m.Data)
 		return about.Table == unix.RT_TABLE_MAIN && about.Flags&unix.RTM_F_CLONED == 0 && about.Dst_len > 0 &&
 			!local(m.Data[unix.SizeofRtMsg:], unix.RTA_DST)
+	case unix.RTM_NEWNETCONF:
+		return len(m.Data) < sizeofNetconf || attribute(m.Data[sizeofNetconf:], netconfFilter) != nil
 	}
 	return false
 }

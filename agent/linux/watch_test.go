@@ -65,6 +65,8 @@ func TestWatchConcerns(t *testing.T) {
 				Prefix: netip.MustParsePrefix("10.20.0.0/24"), Link: "wrn0",
 			}}})
 		}},
+		{"a strict filter", true, func() error { sysctl(t, "net/ipv4/conf/wrn0/rp_filter", "1"); return nil }},
+		{"another setting", false, func() error { sysctl(t, "net/ipv4/conf/wrn0/proxy_arp", "1"); return nil }},
 		{"an observation", false, func() error { _, err := k.Observe(t.Context()); return err }},
 	} {
 		if err := event.do(); err != nil {
