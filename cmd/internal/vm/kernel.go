@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,10 +15,6 @@ type Kernel struct {
 	Image   string // path of vmlinuz
 	Modules string // path of lib/modules/VERSION
 }
-
-// ErrMissing is wrapped where the machine lacks something that a VM needs and that only its owner can
-// install: tests skip then, and say so.
-var ErrMissing = errors.New("no VM on this machine")
 
 // Fetch downloads and unpacks the newest kernel of Debian's linux-image-cloud-amd64 below cache, unless
 // it is there already.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -38,6 +37,7 @@ type Machine struct {
 	Files    map[string]string // path in the guest → path here, all executable
 	Programs []Program
 	Memory   int // MiB
+	CPUs     int
 }
 
 // modules are all that the project's tests need of a kernel.
@@ -51,10 +51,6 @@ func modules() []string {
 // Run boots the machine, copies its console to out, and returns the exit code of its programs. A machine
 // that ends without telling one (hang, panic) is an error.
 func (m Machine) Run(ctx context.Context, out io.Writer) (int, error) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		return 0, fmt.Errorf("%w: there is no qemu-system-x86_64 (apt-get install qemu-system-x86)", ErrMissing)
-	}
 	dir, err := os.MkdirTemp("", "warren-vm-")
 	if err != nil {
 		return 0, err
@@ -68,10 +64,11 @@ func (m Machine) Run(ctx context.Context, out io.Writer) (int, error) {
 	if err := os.WriteFile(initrd, image, 0o600); err != nil {
 		return 0, err
 	}
-	cmd := exec.CommandContext(ctx, qemu, "-M", "q35", "-accel", accelerator(), "-cpu", "max", "-smp", "2",
-		"-m", strconv.Itoa(m.Memory), "-nic", "none", "-nodefaults", "-no-user-config", "-display", "none",
-		"-serial", "stdio", "-monitor", "none", "-no-reboot", "-kernel", m.Kernel.Image, "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 quiet mitigations=off")
+	cmd, err := qemu(ctx, m.Kernel, m.Memory, m.CPUs, "")
+	if err != nil {
+		return 0, err
+	}
+	cmd.Args = append(cmd.Args, "-serial", "stdio", "-initrd", initrd)
 	cmd.Stderr = out
 	console, err := cmd.StdoutPipe()
 	if err != nil {
@@ -102,20 +99,6 @@ func watch(console io.Reader, out io.Writer) (code int, told bool) {
 		fmt.Fprintln(out, line)
 	}
 	return code, told
-}
-
-// accelerator trusts /dev/kvm only where the processor itself has virtualisation: elsewhere a kvm may
-// exist that emulates each instruction of a kernel, slower than qemu does.
-func accelerator() string {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	words := " " + strings.Join(strings.Fields(string(info)), " ") + " "
-	if err == nil && (strings.Contains(words, " vmx ") || strings.Contains(words, " svm ")) {
-		if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
-			_ = f.Close()
-			return "kvm"
-		}
-	}
-	return "tcg,thread=multi"
 }
 
 func (m Machine) initramfs() ([]byte, error) {

@@ -1,0 +1,60 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// ErrMissing is wrapped where there is no VM to be had: the machine lacks what only its owner can install,
+// or it is CI. Tests skip then, and say so.
+var ErrMissing = errors.New("no VM here")
+
+// Wanted is nil unless this is CI, where machines are small and shared, and a VM under emulation says more
+// about them than about the change.
+func Wanted() error {
+	if os.Getenv("CI") != "" {
+		return fmt.Errorf("%w: CI is set", ErrMissing)
+	}
+	return nil
+}
+
+// qemu prepares what all machines have in common: no network, no disk, no screen, nothing by default.
+func qemu(ctx context.Context, k Kernel, memory, cpus int, words string) (*exec.Cmd, error) {
+	path, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		return nil, fmt.Errorf("%w: there is no qemu-system-x86_64 (apt-get install qemu-system-x86)", ErrMissing)
+	}
+	return exec.CommandContext(ctx, path, "-M", "q35", "-accel", accelerator(), "-cpu", "max",
+		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory), "-nic", "none", "-nodefaults", "-no-user-config",
+		"-display", "none", "-monitor", "none", "-no-reboot", "-kernel", k.Image,
+		"-append", strings.TrimSpace("console=ttyS0 panic=-1 quiet mitigations=off "+words)), nil
+}
+
+// accelerator trusts /dev/kvm only where the processor itself has virtualisation: elsewhere a kvm may
+// exist that emulates each instruction of a kernel, slower than qemu does.
+func accelerator() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	words := " " + strings.Join(strings.Fields(string(info)), " ") + " "
+	if err == nil && (strings.Contains(words, " vmx ") || strings.Contains(words, " svm ")) {
+		if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+			_ = f.Close()
+			return "kvm"
+		}
+	}
+	return "tcg,thread=multi"
+}
+
+// GoBuild runs the go command so that what it builds is static: a guest need have no libc.
+func GoBuild(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
