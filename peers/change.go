@@ -178,6 +178,7 @@ func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 		RemoveAdmin{}.Kind():      decodeAs[RemoveAdmin],
 		StartGeneration{}.Kind():  decodeAs[StartGeneration],
 		RetireGeneration{}.Kind(): decodeAs[RetireGeneration],
+		SetSchedule{}.Kind():      decodeAs[SetSchedule],
 	}
 }
 

@@ -25,6 +25,7 @@ func everyOp() []peers.Op {
 		peers.RemoveAdmin{Name: "anna"},
 		peers.StartGeneration{Number: 2},
 		peers.RetireGeneration{Number: 1},
+		peers.SetSchedule{Schedule: &peers.Schedule{Every: 3600}},
 	}
 }
 

@@ -52,8 +52,9 @@ type Mesh struct {
 	MTU         int              `json:"mtu"`      // of the tunnel interfaces, bytes
 	Keepalive   int              `json:"keepalive"`
 	Created     time.Time        `json:"created"`
-	Generations []GenerationMark `json:"generations"` // one, or two while a rotation runs, ascending
-	NextIndex   uint32           `json:"next_index"`  // where the search for a free address begins
+	Generations []GenerationMark `json:"generations"`        // one, or two while a rotation runs, ascending
+	NextIndex   uint32           `json:"next_index"`         // where the search for a free address begins
+	Schedule    *Schedule        `json:"schedule,omitempty"` // of rotations
 }
 
 // A GenerationMark says since when a generation exists.
