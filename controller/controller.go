@@ -63,8 +63,9 @@ type Controller struct {
 
 // limits are for those who come in.
 type limits struct {
-	attempts limit.Attempts // to enrol
-	welcomes *limit.Gate    // of agents
+	attempts  limit.Attempts // to enrol
+	welcomes  *limit.Gate    // of agents
+	verifying sync.Mutex     // held by the one who verifies the ledger
 }
 
 // Open takes a ledger and its vault over. A ledger without entries becomes a new mesh, with a new

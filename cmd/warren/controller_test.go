@@ -15,10 +15,10 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
-// startController [tls] [empty|stranger] runs a controller in the script, on controller.sock or on $REMOTE.
+// startController [tls] [empty|stranger|broken] runs a controller in the script, on controller.sock or on $REMOTE.
 func startController(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
-		ts.Fatalf("usage: controller [tls] [empty|stranger]")
+		ts.Fatalf("usage: controller [tls] [empty|stranger|broken]")
 	}
 	var l net.Listener
 	if slices.Contains(args, "tls") {
@@ -30,6 +30,7 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	hostRoutes(mux, slices.Contains(args, "empty"))
 	tokenRoutes(mux, slices.Contains(args, "empty"))
 	adminRoutes(mux, slices.Contains(args, "empty"))
+	auditRoutes(ts, mux, slices.Contains(args, "broken"))
 	mux.HandleFunc("GET "+wire.PathMesh, func(w http.ResponseWriter, _ *http.Request) { answer(w, meshView(1420)) })
 	mux.HandleFunc("PATCH "+wire.PathMesh, func(w http.ResponseWriter, r *http.Request) { setMesh(w, r) })
 	if slices.Contains(args, "stranger") {

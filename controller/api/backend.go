@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"time"
 
+	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/wire"
 )
@@ -53,6 +55,22 @@ type Admins interface {
 	AdminWith(id key.Identity) (name string, ok bool)
 }
 
+// An AuditQuery asks for a page of the audit log: the entries behind a revision that are not older than
+// Since. Where there is none, it waits for the next one.
+type AuditQuery struct {
+	After peers.Revision
+	Since time.Time
+	Wait  time.Duration
+}
+
+// Audit is the history of the mesh.
+type Audit interface {
+	Audit(ctx context.Context, q AuditQuery) (wire.AuditPage, error)
+	// VerifyLedger tells how far it has come, and at the end the outcome. An error from before the first
+	// call of tell is the answer to the request.
+	VerifyLedger(ctx context.Context, tell func(wire.AuditProgress) error) error
+}
+
 // Enrolment admits hosts.
 type Enrolment interface {
 	CheckToken(who Caller, check wire.EnrollCheck) (wire.EnrollOffer, error)
@@ -83,6 +101,7 @@ type Backend struct {
 	Hosts     Hosts
 	Mesh      Mesh
 	Admins    Admins
+	Audit     Audit
 	Enrolment Enrolment
 	Agents    Agents
 }

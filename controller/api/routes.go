@@ -49,6 +49,7 @@ func (s *Server) routes() {
 	s.hostRoutes()
 	s.meshRoutes()
 	s.adminRoutes()
+	s.auditRoutes()
 	s.enrolRoutes()
 	s.agentRoutes()
 }

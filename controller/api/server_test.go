@@ -56,6 +56,17 @@ func (b stub) AddAdmin(context.Context, string, wire.AdminView) (wire.AdminView,
 }
 func (b stub) RemoveAdmin(context.Context, string, string) error { return b.err }
 func (b stub) AdminWith(key.Identity) (string, bool)             { return "", false }
+func (b stub) Audit(context.Context, api.AuditQuery) (wire.AuditPage, error) {
+	return wire.AuditPage{}, b.err
+}
+
+func (b stub) VerifyLedger(_ context.Context, tell func(wire.AuditProgress) error) error {
+	if b.err != nil {
+		return b.err
+	}
+	return tell(wire.AuditProgress{Done: true})
+}
+
 func (b stub) CheckToken(api.Caller, wire.EnrollCheck) (wire.EnrollOffer, error) {
 	return wire.EnrollOffer{}, b.err
 }
@@ -78,7 +89,7 @@ type server struct{ *api.Server }
 func newServer(t *testing.T, b stub) server {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	return server{api.New(api.Backend{Tokens: b, Hosts: b, Mesh: b, Admins: b, Enrolment: b, Agents: b}, log)}
+	return server{api.New(api.Backend{Tokens: b, Hosts: b, Mesh: b, Admins: b, Audit: b, Enrolment: b, Agents: b}, log)}
 }
 
 func everybody(net.Conn) (api.Caller, error) {
