@@ -47,7 +47,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer close(a.board.closed)
 	defer l.unfollow()
 	l.events.open(ctx, l.Kernel, l.Log)
-	l.restore()
+	if !l.leaveAtLast(ctx) {
+		l.restore()
+	}
 	l.turn(ctx, byPlan)
 	a.readyOnce.Do(func() { close(a.ready) })
 	l.follow(ctx)

@@ -38,7 +38,7 @@ func (l *loop) mayEnroll(ctx context.Context) (peers.State, *wire.Fault) {
 	if m := l.me.member; m != nil {
 		return peers.State{}, wire.NewFault(http.StatusConflict, "already-enrolled",
 			fmt.Sprintf("this host is enrolled already, as %s", m.Name),
-			"look at it with: warren status; to enrol it elsewhere, stop the agent, remove its data directory and start it again")
+			"look at it with: warren status; to enrol it elsewhere, first: warren leave")
 	}
 	for _, p := range l.trouble[fromFiles] {
 		return peers.State{}, wire.NewFault(http.StatusConflict, p.Code, p.Message, p.Hint)

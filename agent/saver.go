@@ -19,6 +19,7 @@ const (
 type saver struct {
 	store   *store.Store
 	results chan error
+	writing sync.Mutex // held while something is written
 	mu      sync.Mutex
 	next    *planned
 	more    chan struct{}
@@ -56,6 +57,14 @@ func (s *saver) putBack(p *planned) {
 	} else if s.next.pins == nil {
 		s.next.pins = p.pins
 	}
+}
+
+// discard forgets the plan that waits, and returns when none is being written.
+func (s *saver) discard() {
+	s.take()
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.take() // a write that failed has put it back
 }
 
 // start begins to save; stop saves what is left and returns when that is done.
@@ -103,6 +112,8 @@ func poke(c chan struct{}) {
 
 // save writes the plan that waits, if there is one, and reports how that went.
 func (s *saver) save() (ok bool) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	p := s.take()
 	if p == nil {
 		return true

@@ -28,8 +28,7 @@ const (
 )
 
 // hintAnew is what helps when this host cannot prove any more who it is.
-const hintAnew = "restore the file from a backup, or stop the agent, remove its data directory, start it again " +
-	"and enrol anew: warren enroll TOKEN"
+const hintAnew = "restore the file from a backup, or enrol anew: warren leave --force, then warren enroll TOKEN"
 
 // trouble is the problems there are, by what found them. Whoever looks again replaces what it found before.
 type trouble map[source][]peers.Problem

@@ -8,7 +8,7 @@ import (
 )
 
 // hintAnew is what helps a host whose identity is of no use any more.
-const hintAnew = "to enrol with a new identity, stop the agent, remove its data directory, start it again: warren enroll TOKEN"
+const hintAnew = "to enrol with a new identity, on the host: warren leave --force, then warren enroll TOKEN"
 
 // barred says why a host may not have a stream; nil for a host that may.
 func barred(inv *peers.Inventory, id peers.HostID) *wire.Fault {

@@ -24,7 +24,7 @@ func (op EnrollHost) apply(d *draft) {
 	}
 	if b := d.next.Buried[id]; b != nil {
 		d.refuse("identity-revoked", at,
-			"on the host: stop the agent, remove its data directory, start it again, warren enroll TOKEN",
+			"on the host: warren leave --force, then warren enroll TOKEN",
 			"this identity was revoked when the host was named %q", b.Name)
 	}
 	if a, ok := d.next.AdminWith(op.Identity); ok {

@@ -1,12 +1,17 @@
 package peers
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/warren-mesh/warren/peers/key"
 )
+
+// ErrForeign is returned for a step about a link that has a name of ours and is not ours to touch.
+var ErrForeign = errors.New("the interface is somebody else's: it is no WireGuard interface, or no tunnel process " +
+	"answers for it; rename or delete it, see: ip -d link show")
 
 // A Step is one thing to do to a kernel. It prints itself in the manner of ip(8) and wg(8), without
 // secrets. The set is closed.

@@ -67,6 +67,13 @@ func (c *Client) Enroll(ctx context.Context, ask wire.EnrollRequest) (wire.Enrol
 	return call[wire.Enrolled](ctx, c, wire.PathEnroll, ask)
 }
 
+// Leave asks the controller to take this host out of the mesh. It may be repeated: then the controller does not
+// know the host any more.
+func (c *Client) Leave(ctx context.Context) (Answer, error) {
+	_, a, err := call[struct{}](ctx, c, wire.PathLeave, struct{}{})
+	return a, err
+}
+
 // call tries the addresses in turn until a controller answers, whatever its answer is. The error is a
 // *wire.Fault, of the controller's making or with one of the codes of this package.
 func call[V any](ctx context.Context, c *Client, path string, ask any) (v V, a Answer, err error) {
@@ -102,6 +109,9 @@ func callAt[V any](ctx context.Context, c *Client, address, path string, body []
 	}
 	if resp.StatusCode/100 != 2 {
 		return v, a, faultOf(resp.StatusCode, address, raw)
+	}
+	if resp.StatusCode == http.StatusNoContent {
+		return v, a, nil
 	}
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return v, a, wire.NewFault(http.StatusBadGateway, "controller-answer",

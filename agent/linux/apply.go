@@ -38,7 +38,7 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 	case peers.DelAddress:
 		return k.delAddress(s)
 	case peers.DelLink:
-		return k.delLink(s)
+		return k.delLink(ctx, s)
 	}
 	return fmt.Errorf("unknown step %T", group[0])
 }

@@ -203,7 +203,7 @@ func testOccupied(t *testing.T, s subject) {
 	plan := planFor(2)
 	state := s.observe(t)
 	err := s.kernel.Apply(t.Context(), append(peers.Diff(state, plan), peers.DelLink{Name: "wrn0"}))
-	if !errors.Is(err, errForeign) || strings.Count(err.Error(), "\n") != 0 {
+	if !errors.Is(err, peers.ErrForeign) || strings.Count(err.Error(), "\n") != 0 {
 		t.Errorf("error %v, want one that says whose link it is", err)
 	}
 	after := s.link(t, "wrn0")

@@ -27,7 +27,7 @@ func (f *Fake) do(step peers.Step) error {
 		return f.addLink(s)
 	case peers.DelLink:
 		if l := f.links[s.Name]; l != nil && l.foreign {
-			return &linkError{errForeign}
+			return &linkError{peers.ErrForeign}
 		}
 		f.delLink(s.Name)
 		return nil
@@ -47,7 +47,7 @@ func (f *Fake) doLink(step peers.Step) error {
 	case l == nil:
 		return &linkError{fmt.Errorf("there is no interface %s", linkOf(step))}
 	case l.foreign:
-		return &linkError{errForeign}
+		return &linkError{peers.ErrForeign}
 	}
 	switch s := step.(type) {
 	case peers.SetDevice:
@@ -76,7 +76,7 @@ func (f *Fake) doLink(step peers.Step) error {
 
 func (f *Fake) addLink(s peers.AddLink) error {
 	if f.links[s.Name] != nil {
-		return &linkError{fmt.Errorf("there is an interface of this name already: %w", errForeign)}
+		return &linkError{fmt.Errorf("there is an interface of this name already: %w", peers.ErrForeign)}
 	}
 	f.index++
 	f.links[s.Name] = &fakeLink{
@@ -169,7 +169,7 @@ func (f *Fake) setRoute(r peers.Route) error {
 		case l == nil:
 			return &linkError{fmt.Errorf("there is no interface %s", r.Link)}
 		case l.foreign:
-			return &linkError{errForeign}
+			return &linkError{peers.ErrForeign}
 		case !l.up:
 			return unix.ENETDOWN
 		case r.Source.IsValid() && !f.local(r.Source):

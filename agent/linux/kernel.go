@@ -17,6 +17,7 @@ const (
 	Auto      = "auto"      // the kernel if it has WireGuard, otherwise tunnel processes
 	InKernel  = "kernel"    // WireGuard of the kernel
 	Userspace = "userspace" // a tunnel process for each interface
+	None      = "none"      // interfaces are only removed: what it takes to make one is not asked for
 )
 
 // Tunnels starts tunnel processes, for kernels without WireGuard.
@@ -24,6 +25,9 @@ type Tunnels interface {
 	// Start returns when the interface exists, down and without a key, and its socket answers. The
 	// process outlives the caller and ends when the interface is deleted.
 	Start(ctx context.Context, name string, mtu int) error
+	// Hold is called before an interface is deleted, and end afterwards: it returns when the process of
+	// the interface has ended, and ends one that hangs.
+	Hold(name string) (end func(context.Context) error)
 }
 
 // Options say how New gets at the kernel.

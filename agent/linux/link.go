@@ -22,15 +22,14 @@ const (
 	kindTUN       = "tuntap"
 )
 
+// LinkNames are the names that links of ours can have.
+func LinkNames() []string { return linkNames() }
+
 // linkNames are the names that are ours, and only these: wrn0 and wrn1 for the generations, wrnx for
 // external peers.
 func linkNames() []string {
 	return []string{peers.Generation(0).Link(), peers.Generation(1).Link(), "wrnx"}
 }
-
-// errForeign is returned for a link that has a name of ours and is not ours to touch.
-var errForeign = errors.New("the interface is somebody else's: it is no WireGuard interface, or no tunnel process " +
-	"answers for it; rename or delete it, see: ip -d link show")
 
 // A linkError says that nothing can be done to a link until what is wrong with it is mended, so that
 // further steps for it would only fail the same way.
@@ -100,7 +99,7 @@ func (k *Kernel) ours(name string) (netlink.Link, string, error) {
 	}
 	backend := backendOf(link)
 	if backend == "" {
-		return nil, "", &linkError{errForeign}
+		return nil, "", &linkError{peers.ErrForeign}
 	}
 	k.known[name] = driven{link, backend}
 	return link, backend, nil
@@ -111,7 +110,7 @@ func (k *Kernel) addLink(ctx context.Context, s peers.AddLink) error {
 	delete(k.unread, s.Name)
 	there, err := k.lookup(s.Name)
 	if err == nil && there != nil {
-		err = fmt.Errorf("there is an interface of this name already: %w", errForeign)
+		err = fmt.Errorf("there is an interface of this name already: %w", peers.ErrForeign)
 	}
 	if err != nil {
 		return &linkError{err}
@@ -148,17 +147,26 @@ func (k *Kernel) setLink(s peers.SetLink) error {
 }
 
 // delLink deletes a link. The addresses and routes go with it, and so does its tunnel process.
-func (k *Kernel) delLink(s peers.DelLink) error {
+func (k *Kernel) delLink(ctx context.Context, s peers.DelLink) error {
 	link, err := k.lookup(s.Name)
 	if err != nil || link == nil {
 		return err
 	}
-	if backendOf(link) == "" {
-		return &linkError{errForeign}
+	end := func(context.Context) error { return nil }
+	switch backendOf(link) {
+	case "":
+		return &linkError{peers.ErrForeign}
+	case Userspace:
+		if k.tunnels != nil {
+			end = k.tunnels.Hold(s.Name)
+		}
 	}
 	delete(k.known, s.Name)
 	delete(k.unread, s.Name)
-	return gone(k.wrote(k.rt.LinkDel(link)))
+	if err := gone(k.wrote(k.rt.LinkDel(link))); err != nil {
+		return err
+	}
+	return end(ctx)
 }
 
 // addAddress leaves out duplicate address detection: on a link without neighbours it finds nothing, and

@@ -31,7 +31,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 		l := k.observeLink(link)
 		set := settingsOf(l.Index)
 		l.RPFilter = set.rpFilter
-		if err := k.unread[name]; err != nil && before[name] == nil && !errors.Is(err, errForeign) {
+		if err := k.unread[name]; err != nil && before[name] == nil && !errors.Is(err, peers.ErrForeign) {
 			k.log.Warn("interface cannot be read", "interface", name, "error", err)
 		}
 		s.Links = append(s.Links, l)
@@ -68,7 +68,7 @@ func (k *Kernel) observeLink(link netlink.Link) peers.Link {
 		Backend: backendOf(link),
 	}
 	if l.Backend == "" {
-		k.unread[at.Name] = errForeign
+		k.unread[at.Name] = peers.ErrForeign
 		return l
 	}
 	device, err := k.device(at.Name, l.Backend)

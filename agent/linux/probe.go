@@ -43,6 +43,8 @@ func (k *Kernel) choose(want string) (string, error) {
 		return InKernel, nil
 	case Userspace:
 		return Userspace, k.probeUserspace()
+	case None:
+		return None, errors.Join(k.mayChange(), k.unprobe())
 	default:
 		return "", fmt.Errorf("backend %q: want %s, %s or %s", want, Auto, InKernel, Userspace)
 	}
@@ -74,6 +76,9 @@ func (k *Kernel) probeKernel() error {
 // unprobe deletes the probe's interface, and nothing else of its name.
 func (k *Kernel) unprobe() error {
 	link, err := k.rt.LinkByName(probeName)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil
+	}
 	if err == nil && link.Type() != kindWireGuard {
 		return fmt.Errorf("an interface %s of type %s is in the way of a probe; try: ip link delete %s",
 			probeName, link.Type(), probeName)

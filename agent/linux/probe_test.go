@@ -20,6 +20,10 @@ func (noTunnels) Start(context.Context, string, int) error {
 	return errors.New("New started a tunnel process")
 }
 
+func (noTunnels) Hold(string) func(context.Context) error {
+	return func(context.Context) error { return nil }
+}
+
 // TestNewRefuses lists what a host can lack, and what its owner is told.
 func TestNewRefuses(t *testing.T) {
 	for _, c := range []struct {
@@ -33,6 +37,7 @@ func TestNewRefuses(t *testing.T) {
 		{"no capability", dropNetAdmin, Options{Backend: Auto, Tunnels: noTunnels{}}, "CAP_NET_ADMIN"},
 		{"no capability, kernel", dropNetAdmin, Options{Backend: InKernel}, "CAP_NET_ADMIN"},
 		{"no capability, userspace", dropNetAdmin, Options{Backend: Userspace, Tunnels: noTunnels{}}, "CAP_NET_ADMIN"},
+		{"no capability, to clear up", dropNetAdmin, Options{Backend: None}, "CAP_NET_ADMIN"},
 		{"no TUN", hideTUN, Options{Backend: Userspace, Tunnels: noTunnels{}}, "modprobe tun"},
 		{"a masked TUN", maskTUN, Options{Backend: Userspace, Tunnels: noTunnels{}}, "not the device"},
 		{"a probe in the way", func(t *testing.T) { addBridge(t, probeName) }, Options{Backend: InKernel}, "in the way"},

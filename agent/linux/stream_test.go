@@ -33,6 +33,10 @@ func (p plainTunnels) Start(_ context.Context, name string, _ int) error {
 	return nil
 }
 
+func (plainTunnels) Hold(string) func(context.Context) error {
+	return func(context.Context) error { return nil }
+}
+
 // BenchmarkStream moves data through a tunnel over TCP, and reports the memory of its process under load.
 // With wireguard-go in PATH it also measures that, under the same conditions.
 func BenchmarkStream(b *testing.B) {

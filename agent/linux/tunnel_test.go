@@ -301,7 +301,11 @@ func TestTunnelSilent(t *testing.T) {
 	nettest.Eventually(t, "it is back", func() bool { return s.link(t, "wrn0").Backend == Userspace })
 	stop(t, pid)
 	s.apply(t, peers.DelLink{Name: "wrn0"})
-	sendSignal(t, pid, syscall.SIGCONT)
+	port, err := net.ListenUDP("udp", &net.UDPAddr{Port: 51820})
+	if err != nil {
+		t.Fatalf("its interface is gone, and it keeps its port: %v", err)
+	}
+	port.Close()
 }
 
 // stop stops a process and waits until it has stopped.

@@ -20,11 +20,16 @@ import (
 // Host is what the API is about.
 type Host interface {
 	Status(ctx context.Context) (wire.Status, error)
-	// Enroll tells each step. A *wire.Fault as error says why it has not worked.
-	Enroll(ctx context.Context, order wire.LocalEnroll, tell func(wire.Progress)) error
 	// Ping ends with a summary. A *wire.Fault as error says why it has not worked.
 	Ping(ctx context.Context, host string, count int, each func(wire.PingReply)) error
 	Doctor(ctx context.Context) ([]wire.Finding, error)
+}
+
+// Member makes the host one of a mesh, and ends that. Both tell each step; a *wire.Fault as error says why it has
+// not worked.
+type Member interface {
+	Enroll(ctx context.Context, order wire.LocalEnroll, tell func(wire.Progress)) error
+	Leave(ctx context.Context, order wire.LocalLeave, tell func(wire.Progress)) error
 }
 
 // Rights are what the process at the other end may do.
@@ -44,13 +49,14 @@ const (
 // A Server serves the API.
 type Server struct {
 	host   Host
+	member Member
 	log    *slog.Logger
 	rights func(net.Conn) (Rights, error)
 }
 
 // New makes a server. rights asks the kernel who is at the other end of a connection.
-func New(host Host, log *slog.Logger, rights func(net.Conn) (Rights, error)) *Server {
-	return &Server{host: host, log: log, rights: rights}
+func New(host Host, member Member, log *slog.Logger, rights func(net.Conn) (Rights, error)) *Server {
+	return &Server{host: host, member: member, log: log, rights: rights}
 }
 
 type rightsKey struct{}
@@ -96,6 +102,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+wire.PathStatus, s.read(s.status))
 	mux.HandleFunc("POST "+wire.PathLocalEnroll, s.write(s.enroll))
+	mux.HandleFunc("POST "+wire.PathLocalLeave, s.write(s.leave))
 	mux.HandleFunc("GET "+wire.PathPing, s.read(s.ping))
 	mux.HandleFunc("GET "+wire.PathDoctor, s.read(s.doctor))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -143,13 +150,24 @@ func (s *Server) doctor(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) enroll(w http.ResponseWriter, r *http.Request) {
-	var order wire.LocalEnroll
+	change(w, r, "enrolment", s.member.Enroll)
+}
+
+func (s *Server) leave(w http.ResponseWriter, r *http.Request) {
+	change(w, r, "order to leave", s.member.Leave)
+}
+
+// change takes an order and tells how it is carried out.
+func change[V any](
+	w http.ResponseWriter, r *http.Request, what string, do func(context.Context, V, func(wire.Progress)) error,
+) {
+	var order V
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&order); err != nil {
-		refuse(w, badRequest("the request is no enrolment: "+err.Error()))
+		refuse(w, badRequest("the request is no "+what+": "+err.Error()))
 		return
 	}
 	out := newStream(w)
-	if err := s.host.Enroll(r.Context(), order, func(p wire.Progress) { out.send(p) }); err != nil {
+	if err := do(r.Context(), order, func(p wire.Progress) { out.send(p) }); err != nil {
 		out.send(wire.Progress{Fault: faultOf(err)})
 	}
 }

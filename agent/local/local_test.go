@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -58,6 +59,15 @@ func (h *host) Ping(_ context.Context, host string, count int, each func(wire.Pi
 	return nil
 }
 
+func (h *host) Leave(_ context.Context, order wire.LocalLeave, tell func(wire.Progress)) error {
+	if h.err != nil {
+		return h.err
+	}
+	tell(wire.Progress{Step: "controller", Message: fmt.Sprintf("force %v", order.Force)})
+	tell(wire.Progress{Done: true})
+	return nil
+}
+
 func (h *host) Doctor(context.Context) ([]wire.Finding, error) { return nil, h.err }
 
 // A rig is a server on a socket and a client of it.
@@ -77,7 +87,7 @@ func newRig(t *testing.T, rights local.Rights) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := local.New(r.host, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) { return rights, nil })
+	s := local.New(r.host, r.host, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) { return rights, nil })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
@@ -163,7 +173,7 @@ func TestCallerUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := local.New(&host{}, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) {
+	s := local.New(&host{}, &host{}, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) {
 		return local.Rights{}, errors.New("who is that?")
 	})
 	go func() { _ = s.Serve(t.Context(), l) }() // ends with the test

@@ -21,6 +21,7 @@ const (
 	filePlan       = "plan"
 	filePrevious   = "plan.previous"
 	fileKey        = "key-"
+	fileLeaving    = "leaving"
 )
 
 // ErrLocked is returned by Open when another agent runs on the data directory.
@@ -60,11 +61,8 @@ func (s *Store) prepare() error {
 	if !st.IsDir() {
 		return fmt.Errorf("data directory %s is no directory", s.dir.Name())
 	}
-	if err := unix.Flock(int(s.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("%s: %w", s.dir.Name(), ErrLocked)
-		}
-		return fmt.Errorf("lock %s: %w", s.dir.Name(), err)
+	if err := s.lock(); err != nil {
+		return err
 	}
 	if err := s.tighten(st); err != nil {
 		if s.has(fileMembership) {
@@ -73,6 +71,17 @@ func (s *Store) prepare() error {
 		return err
 	}
 	return s.removeTemporary()
+}
+
+func (s *Store) lock() error {
+	err := unix.Flock(int(s.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return fmt.Errorf("%s: %w", s.dir.Name(), ErrLocked)
+	case err != nil:
+		return fmt.Errorf("lock %s: %w", s.dir.Name(), err)
+	}
+	return nil
 }
 
 // tighten makes sure that nobody else can read the directory and that this process can write to it.

@@ -38,23 +38,28 @@ type socket struct {
 // listen takes the path. A file that nobody listens behind is replaced. Where somebody does, that is a
 // process whose interface has just been deleted (ours did not exist before), so it is about to leave.
 func listen(ctx context.Context, path string) (*socket, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("make room for the socket of the tunnel: %v", err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, leaving)
 	defer cancel()
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("make room for the socket of the tunnel: %v", err)
+		}
 		l, err := take(path)
 		if err == nil {
 			return &socket{path: path, listener: l}, nil
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
+		// The last one to leave takes the directory along.
+		gone := errors.Is(err, os.ErrNotExist)
+		if !gone && !errors.Is(err, syscall.EADDRINUSE) {
 			return nil, fmt.Errorf("listen at %s: %v", path, err)
 		}
 		select {
 		case <-ctx.Done():
+			if gone {
+				return nil, fmt.Errorf("listen at %s: %v", path, err)
+			}
 			return nil, fmt.Errorf("another process answers at %s; see: fuser %s", path, path)
 		case <-tick.C:
 		}
@@ -124,7 +129,7 @@ func (s *socket) renew() {
 	old.Close()
 }
 
-// Close removes the file and stops serve.
+// Close removes the file, and the directory if it was the last in it, and stops serve.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,5 +137,10 @@ func (s *socket) Close() error {
 		return nil
 	}
 	s.closed = true
-	return s.listener.Close()
+	err := s.listener.Close()
+	leave(s.path)
+	return err
 }
+
+// leave removes the directory of a socket unless it is needed. Under systemd it is the unit's, and stays.
+func leave(path string) { _ = os.Remove(filepath.Dir(path)) }

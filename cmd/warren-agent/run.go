@@ -66,7 +66,7 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 		Addresses: agent.LocalAddresses,
 		Doctor:    &doctor.Doctor{Prober: prober, Root: os.DirFS("/"), Tun: openTun, Free: portFree},
 	})
-	return serve(ctx, a, local.New(a, log, rights), listener, log)
+	return serve(ctx, a, local.New(a, a, log, rights), listener, log)
 }
 
 // serve runs the agent and its socket until one of them ends.

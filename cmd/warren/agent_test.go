@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -36,6 +37,9 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	mux.HandleFunc("POST "+wire.PathLocalEnroll, func(w http.ResponseWriter, _ *http.Request) {
 		stream(w, enrolment(args[0], &status)...)
+	})
+	mux.HandleFunc("POST "+wire.PathLocalLeave, func(w http.ResponseWriter, r *http.Request) {
+		stream(w, leaving(args[0], r)...)
 	})
 	mux.HandleFunc("GET "+wire.PathPing, func(w http.ResponseWriter, r *http.Request) {
 		ping(w, r.FormValue("host"), args[0] == "down")
@@ -116,6 +120,27 @@ func enrolment(scenario string, s *wire.Status) []wire.Progress {
 	}
 	return append(steps, wire.Progress{Step: "peers", Message: "1 of 2 up"},
 		wire.Progress{Step: "peers", Message: "2 of 2 up", Done: true, Status: s})
+}
+
+func leaving(scenario string, r *http.Request) []wire.Progress {
+	var order wire.LocalLeave
+	_ = json.NewDecoder(r.Body).Decode(&order)
+	switch {
+	case scenario == "unenrolled":
+		return []wire.Progress{{Fault: wire.NewFault(http.StatusConflict, "unenrolled", "this host is not enrolled",
+			"get a token from an admin, then: warren enroll TOKEN")}}
+	case scenario == "degraded" && !order.Force:
+		return []wire.Progress{{Fault: wire.NewFault(http.StatusBadGateway, "controller-unreachable",
+			"nothing was changed, because the controller could not be told: no controller answers",
+			"restore this host all the same: warren leave --force")}}
+	}
+	status := agentStatus("unenrolled")
+	return []wire.Progress{
+		{Step: "controller", Message: "the controller has taken this host out of the mesh"},
+		{Step: "network", Message: "removed"},
+		{Step: "files", Message: "wiped"},
+		{Done: true, Status: &status},
+	}
 }
 
 func ping(w http.ResponseWriter, host string, dead bool) {

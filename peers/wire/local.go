@@ -14,6 +14,7 @@ const (
 	PathLocalEnroll = "/v1/enroll"
 	PathPing        = "/v1/ping"
 	PathDoctor      = "/v1/doctor"
+	PathLocalLeave  = "/v1/leave"
 )
 
 // States of a host as its agent tells them.
@@ -89,6 +90,12 @@ type LocalEnroll struct {
 	Token   string `json:"token"`
 	Name    string `json:"name,omitempty"`    // the machine's host name where left out
 	Timeout int    `json:"timeout,omitempty"` // seconds until the agent stops telling; it goes on trying
+}
+
+// A LocalLeave asks the agent to leave the mesh and to restore the host (POST /v1/leave). The answer is a stream
+// of Progress with the steps "controller", "network" and "files".
+type LocalLeave struct {
+	Force bool `json:"force,omitempty"` // also where the controller cannot be told
 }
 
 // A Progress is one step of something that takes a while; the last one has Done or Fault set.

@@ -63,6 +63,7 @@ func Start(tb testing.TB) *Controller {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+wire.PathEnrollCheck, c.check)
 	mux.HandleFunc("POST "+wire.PathEnroll, c.enroll)
+	mux.HandleFunc("POST "+wire.PathLeave, c.leave)
 	mux.HandleFunc("POST "+wire.PathStream, c.stream)
 	c.server = &http.Server{
 		Handler: mux, TLSConfig: pin.Server(cert), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,

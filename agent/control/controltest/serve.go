@@ -100,6 +100,26 @@ func (c *Controller) enroll(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// leave forgets a host, by the rules of the real controller.
+func (c *Controller) leave(w http.ResponseWriter, r *http.Request) {
+	id := peers.HostID(caller(r).Fingerprint())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.inv.Hosts[id]
+	switch {
+	case h == nil:
+		refuse(w, wire.NewFault(http.StatusForbidden, "not-enrolled", "the controller does not know this host", "ask an admin"))
+	case h.State == peers.HostRevoked || h.State == peers.HostSuspended:
+		refuse(w, wire.NewFault(http.StatusForbidden, string(h.State), "host is "+string(h.State), "ask an admin"))
+	default:
+		if err := c.apply(peers.RemoveHost{ID: id}); err != nil {
+			refuse(w, wire.NewFault(http.StatusConflict, "refused", err.Error(), "ask an admin"))
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
 // stream serves an agent until either end is tired of it.
 func (c *Controller) stream(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/warren-mesh/warren/agent/linux/nettest"
+	"github.com/warren-mesh/warren/cmd/internal/daemon"
+)
+
+// cleaned runs clean and gives what it says.
+func cleaned(t *testing.T, o *options) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := clean(t.Context(), o, &out); err != nil {
+		t.Errorf("clean: %v\n%s", err, &out)
+	}
+	return out.String()
+}
+
+// TestCleanNothing: where there is nothing, nothing happens, and that is no error.
+func TestCleanNothing(t *testing.T) {
+	nettest.Alone(t)
+	o := settings(t.TempDir())
+	for range 2 {
+		if said := cleaned(t, o); said != "" {
+			t.Errorf("it did: %s", said)
+		}
+	}
+	for _, path := range []string{o.dataDir, filepath.Dir(o.socket)} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("it made %s", path)
+		}
+	}
+}
+
+// TestCleanSpares: an interface in our name that is none of ours stays, and so does a file.
+func TestCleanSpares(t *testing.T) {
+	nettest.Alone(t)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "wrn0"
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
+		t.Fatal(err)
+	}
+	o := settings(t.TempDir())
+	notes := filepath.Join(o.dataDir, "notes")
+	if err := errors.Join(os.MkdirAll(o.dataDir, 0o700), os.WriteFile(notes, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	said := cleaned(t, o)
+	if !strings.Contains(said, "link del wrn0") || !strings.Contains(said, notes) {
+		t.Errorf("it says nothing of what stays: %s", said)
+	}
+	if _, err := netlink.LinkByName("wrn0"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(notes); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCleanSockets: that of an agent that was killed goes; beside one that answers nothing is done.
+func TestCleanSockets(t *testing.T) {
+	nettest.Alone(t)
+	o := settings(t.TempDir())
+	if err := os.MkdirAll(filepath.Dir(o.socket), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: o.socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.dataDir += "-of-another" // as of an agent with other settings
+	if err := clean(t.Context(), o, &bytes.Buffer{}); err == nil {
+		t.Error("an agent that answers was overlooked")
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	cleaned(t, o)
+	if _, err := os.Lstat(o.socket); err == nil {
+		t.Error("the socket is still there")
+	}
+}
+
+// TestCleanRunning: an agent that runs keeps everything.
+func TestCleanRunning(t *testing.T) {
+	o := settings(t.TempDir())
+	start(t, o)
+	waitFor(t, o.socket)
+	err := clean(t.Context(), o, &bytes.Buffer{})
+	var h daemon.Hinted
+	if !errors.As(err, &h) || !strings.Contains(h.Hint(), "warren leave") {
+		t.Errorf("got %v, want a hint with warren leave", err)
+	}
+}
