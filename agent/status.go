@@ -35,6 +35,7 @@ func (l *loop) publish() {
 	}
 	own := l.trouble.all()
 	s.Problems = append(own, l.controlProblems(view)...)
+	s.Notes = l.notes()
 	s.State = l.hostState(&s, view)
 	n := notice{status: s, pending: view.Pending, trying: trying}
 	if view.Refused() {
@@ -46,6 +47,22 @@ func (l *loop) publish() {
 	l.agent.board.put(n)
 	l.report(own, &s)
 	l.answerProbes()
+}
+
+// notes are no problems: a host without these is as good as one can be that has no such thing.
+func (l *loop) notes() (out []peers.Problem) {
+	if l.plan == nil {
+		return nil
+	}
+	if !l.seen.state.IPv6 {
+		out = append(out, peers.Problem{Code: "no-ipv6", Message: "this host has no IPv6; the mesh does without"})
+	}
+	if why := l.seen.state.Guard.Fault; why != "" {
+		out = append(out, peers.Problem{
+			Code: "no-nftables", Message: why + ": large packets between networks behind hosts may be lost",
+		})
+	}
+	return out
 }
 
 func (l *loop) describeSelf(s *wire.Status) {

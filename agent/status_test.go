@@ -52,6 +52,12 @@ func TestStatusGolden(t *testing.T) {
 			r.c.Down(true)
 			time.Sleep(time.Minute)
 		},
+		"bare": func(r *rig) {
+			r.kernel.SetIPv6(false)
+			r.kernel.WithoutRules("this kernel has no nf_tables")
+			r.member()
+			r.eventually("all is well", 10*time.Second, func() bool { return r.status().State == wire.StateOK })
+		},
 		"pending": func(r *rig) {
 			r.start()
 			token := r.c.Token(func(op *peers.CreateToken) { op.Approve = true })

@@ -180,6 +180,8 @@ func isRepair(s peers.Step, state peers.State) bool {
 		return true
 	case peers.SetPeer:
 		return s.New
+	case peers.SetGuard:
+		return state.Guard.Digest == ""
 	case peers.SetRoute:
 		return !slices.ContainsFunc(state.Routes, func(r peers.Route) bool { return r.Prefix == s.Route.Prefix })
 	}

@@ -18,6 +18,7 @@ import (
 // key is not made, or keeps the key that it has, and so does a peer its pre-shared key.
 func Diff(s State, p Plan) []Step {
 	d := &differ{state: s, plan: p, links: indexLinks(s.Links)}
+	d.guard()
 	for i := range p.Interfaces {
 		d.link(&p.Interfaces[i])
 	}

@@ -19,6 +19,7 @@ type kernel struct {
 	links   map[string]*kernelLink
 	routes  map[netip.Prefix]peers.Route
 	foreign []peers.Foreign
+	guard   peers.Table
 	ipv6    bool
 }
 
@@ -46,7 +47,7 @@ func newKernelLink(mtu int) *kernelLink {
 
 // state is what an agent observes.
 func (k *kernel) state() peers.State {
-	s := peers.State{Foreign: k.foreign, IPv6: k.ipv6}
+	s := peers.State{Foreign: k.foreign, IPv6: k.ipv6, Guard: k.guard}
 	for _, name := range slices.Sorted(maps.Keys(k.links)) {
 		l := k.links[name]
 		out := peers.Link{
@@ -96,6 +97,12 @@ func (k *kernel) apply(step peers.Step) error {
 			return fmt.Errorf("there is no route %v", s.Route)
 		}
 		delete(k.routes, s.Route.Prefix)
+		return nil
+	case peers.SetGuard:
+		k.guard = peers.Table{There: true, Digest: s.Guard.Digest()}
+		return nil
+	case peers.DelGuard:
+		k.guard = peers.Table{}
 		return nil
 	case peers.SetDevice:
 		return k.onLink(s.Link, func(l *kernelLink) error { return l.setDevice(s) })

@@ -20,6 +20,7 @@ type State struct {
 	Links   []Link    // named wrn0, wrn1, wrnx
 	Routes  []Route   // with our RouteProtocol
 	Foreign []Foreign // what others route, without default, multicast and link-local routes
+	Guard   Table     // the nftables table
 	IPv6    bool      // the kernel does IPv6
 }
 

@@ -83,6 +83,12 @@ type DelAddress struct {
 // DelLink removes an interface.
 type DelLink struct{ Name string }
 
+// SetGuard makes the nftables table, or replaces the one that is there, at once.
+type SetGuard struct{ Guard Guard }
+
+// DelGuard removes the nftables table.
+type DelGuard struct{}
+
 func (AddLink) step()     {}
 func (SetDevice) step()   {}
 func (SetLink) step()     {}
@@ -93,6 +99,8 @@ func (SetRoute) step()    {}
 func (DelRoute) step()    {}
 func (DelPeer) step()     {}
 func (DelAddress) step()  {}
+func (SetGuard) step()    {}
+func (DelGuard) step()    {}
 func (DelLink) step()     {}
 
 // String prints the step.
@@ -171,6 +179,14 @@ func (s DelAddress) String() string { return fmt.Sprintf("address del %v dev %s"
 // String prints the step.
 func (s DelLink) String() string { return "link del " + s.Name }
 
+// String prints the step. What is in the table, Guard prints.
+func (s SetGuard) String() string {
+	return fmt.Sprintf("nft replace table inet %s # %s", GuardTable, s.Guard.Digest())
+}
+
+// String prints the step.
+func (s DelGuard) String() string { return "nft delete table inet " + GuardTable }
+
 // String prints the route in the manner of ip-route(8).
 func (r Route) String() string {
 	if r.Link == "" {
@@ -189,7 +205,7 @@ func Building(steps []Step) []Step {
 	var out []Step
 	for _, s := range steps {
 		switch s := s.(type) {
-		case DelRoute, DelPeer, DelAddress, DelLink:
+		case DelRoute, DelPeer, DelAddress, DelLink, DelGuard:
 			continue
 		case SetPeer:
 			if s.ReplaceAllowed {

@@ -39,6 +39,10 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 		return k.delAddress(s)
 	case peers.DelLink:
 		return k.delLink(ctx, s)
+	case peers.SetGuard:
+		return k.setGuard(s.Guard)
+	case peers.DelGuard:
+		return k.delGuard()
 	}
 	return fmt.Errorf("unknown step %T", group[0])
 }

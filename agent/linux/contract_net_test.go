@@ -86,6 +86,36 @@ func testRPFilter(t *testing.T, s subject) {
 	}
 }
 
+func testGuard(t *testing.T, s subject) {
+	plan := planFor(1)
+	s.apply(t, peers.Diff(s.observe(t), plan)...)
+	if got := s.observe(t).Guard; !got.There || got.Digest != plan.Guard().Digest() {
+		t.Fatalf("the table: %+v", got)
+	}
+	changes, err := s.kernel.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.flush()
+	awaitChange(t, changes, "that all rules were flushed")
+	if got := s.observe(t).Guard; got.There {
+		t.Errorf("the table: %+v", got)
+	}
+	steps := peers.Diff(s.observe(t), plan)
+	if want := (peers.SetGuard{Guard: plan.Guard()}); len(steps) != 1 || steps[0] != want {
+		t.Fatalf("steps %v", steps)
+	}
+	s.apply(t, steps...)
+	if steps := peers.Diff(s.observe(t), plan); len(steps) != 0 {
+		t.Errorf("again %v", steps)
+	}
+	s.apply(t, peers.Diff(s.observe(t), peers.Plan{})...)
+	if got := s.observe(t); got.Guard.There || len(got.Links)+len(got.Routes) != 0 {
+		t.Errorf("a plan of nothing leaves %+v", got)
+	}
+	s.apply(t, peers.DelGuard{}) // of what is not there
+}
+
 // awaitChange waits until somebody tells of a change.
 func awaitChange(t *testing.T, changes <-chan struct{}, what string) {
 	t.Helper()

@@ -27,6 +27,7 @@ type subject struct {
 	occupy  func(link string)  // somebody else makes a link in our name
 	connect func(netip.Prefix) // somebody else has a network
 	strict  func(link string)  // somebody else makes the reverse path filter of a link strict
+	flush   func()             // somebody else flushes all rules
 	text    func() string      // for a failure
 }
 
@@ -40,6 +41,7 @@ func TestContractFake(t *testing.T) {
 			occupy:  f.Occupy,
 			connect: func(p netip.Prefix) { f.SetForeign(peers.Foreign{Prefix: p.Masked(), Link: "lan"}) },
 			strict:  f.Strict,
+			flush:   f.Flush,
 			text:    f.String,
 		}
 	})
@@ -63,6 +65,7 @@ func TestContractKernel(t *testing.T) {
 			occupy:  func(name string) { addBridge(t, name) },
 			connect: func(p netip.Prefix) { addBridge(t, "lan", p) },
 			strict:  func(link string) { sysctl(t, "net/ipv4/conf/"+link+"/rp_filter", "1") },
+			flush:   func() { flushRules(t) },
 			text:    func() string { return system(t) },
 		}
 	})
@@ -89,6 +92,7 @@ func contract(t *testing.T, fresh func(*testing.T) subject) {
 		{"an address leaves", testDelAddress},
 		{"removing nothing", testRemoveNothing},
 		{"a reverse path filter", testRPFilter},
+		{"a table of rules", testGuard},
 		{"a link of somebody else", testOccupied},
 		{"a network of somebody else", testForeign},
 		{"watching", testWatch},

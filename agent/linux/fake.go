@@ -23,6 +23,7 @@ type Fake struct {
 	links    map[string]*fakeLink
 	routes   fakeRoutes
 	foreign  []peers.Foreign
+	guard    peers.Table
 	watchers map[chan struct{}]bool
 	refuse   func(peers.Step) error
 	index    int
@@ -50,7 +51,9 @@ func (f *Fake) Observe(ctx context.Context) (peers.State, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := peers.State{IPv6: f.ipv6, Routes: slices.Clone(f.routes.list), Foreign: slices.Clone(f.foreign)}
+	s := peers.State{
+		IPv6: f.ipv6, Guard: f.guard, Routes: slices.Clone(f.routes.list), Foreign: slices.Clone(f.foreign),
+	}
 	for _, name := range linkNames() {
 		if l := f.links[name]; l != nil {
 			s.Links = append(s.Links, l.observe())
@@ -139,6 +142,22 @@ func (f *Fake) Delete(link string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.delLink(link)
+	f.wake()
+}
+
+// Flush removes the nftables table, as somebody with `nft flush ruleset` would.
+func (f *Fake) Flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.guard = peers.Table{}
+	f.wake()
+}
+
+// WithoutRules has the host without nftables, for a reason.
+func (f *Fake) WithoutRules(why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.guard = peers.Table{Fault: why}
 	f.wake()
 }
 

@@ -31,6 +31,12 @@ func (f *Fake) do(step peers.Step) error {
 		}
 		f.delLink(s.Name)
 		return nil
+	case peers.SetGuard:
+		f.guard = peers.Table{There: true, Digest: s.Guard.Digest()}
+		return nil
+	case peers.DelGuard:
+		f.guard = peers.Table{}
+		return nil
 	case peers.SetRoute:
 		return f.setRoute(s.Route)
 	case peers.DelRoute:

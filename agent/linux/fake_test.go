@@ -18,8 +18,9 @@ func TestFakeText(t *testing.T) {
 	f.SetForeign(peers.Foreign{Prefix: netip.MustParsePrefix("192.168.1.0/24"), Link: "eth0"})
 	s := subject{kernel: f}
 	s.apply(t, peers.Diff(s.observe(t), planFor(2))...)
-	want := strings.NewReplacer("KEY0", public("host0").String(), "KEY1", public("host1").String()).Replace(
-		`ip link add wrn0 mtu 1420 type wireguard
+	want := strings.NewReplacer("KEY0", public("host0").String(), "KEY1", public("host1").String(), "GUARD", planFor(2).Guard().Digest()).Replace(
+		`nft add table inet warren # GUARD
+ip link add wrn0 mtu 1420 type wireguard
 wg set wrn0 private-key (hidden) listen-port 51820
 sysctl net.ipv4.conf.wrn0.rp_filter=2
 ip address add 10.90.0.1/32 dev wrn0

@@ -20,6 +20,9 @@ func (f *Fake) String() string {
 		return cmp.Or(a.Prefix.Compare(b.Prefix), strings.Compare(b.Link, a.Link))
 	})
 	var b strings.Builder
+	if s.Guard.There {
+		fmt.Fprintf(&b, "nft add table inet %s # %s\n", peers.GuardTable, s.Guard.Digest)
+	}
 	for i := range s.Links {
 		printLink(&b, &s.Links[i])
 	}

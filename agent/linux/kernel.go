@@ -46,6 +46,7 @@ type Kernel struct {
 	rt      *netlink.Handle
 	wg      *wgctrl.Client
 	uapi    *patience
+	guard   *guard
 	known   map[string]driven // links found during the present Apply
 	unread  map[string]error  // links that the last Observe could not read, and why
 	writes  atomic.Uint64
@@ -73,10 +74,11 @@ func New(o Options) (*Kernel, error) {
 		rt.Close()
 		return nil, err
 	}
+	k.guard = openGuard()
 	// Only now: the probe has made the kernel load its module, whose family the client looks up once.
 	if k.wg, err = wgctrl.New(); err != nil {
 		rt.Close()
-		return nil, fmt.Errorf("open the WireGuard configuration: %v", err)
+		return nil, errors.Join(fmt.Errorf("open the WireGuard configuration: %v", err), k.guard.close())
 	}
 	return k, nil
 }
@@ -84,7 +86,7 @@ func New(o Options) (*Kernel, error) {
 // Close lets go of the kernel and leaves everything as it is.
 func (k *Kernel) Close() error {
 	k.rt.Close()
-	return k.wg.Close()
+	return errors.Join(k.wg.Close(), k.guard.close())
 }
 
 // Backend is InKernel or Userspace: what interfaces are made with. An interface made with the other one

@@ -46,6 +46,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	if err := k.routes(&s, netlink.FAMILY_V4, own); err != nil {
 		return peers.State{}, err
 	}
+	s.Guard = k.guard.table()
 	if !hasIPv6() {
 		return s, nil
 	}

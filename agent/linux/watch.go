@@ -20,25 +20,50 @@ const (
 )
 
 // Watch tells when something of ours may have changed, or something of others that bears on it: links,
-// addresses, routes, reverse path filters. A burst of changes is one event; changes by Apply are events like others. Events that
-// the kernel had to drop are one event, too. The channel is closed when ctx ends.
+// addresses, routes, reverse path filters, rules. A burst of changes is one event; changes by Apply are
+// events like others. Events that the kernel had to drop are one event, too. The channel is closed when ctx
+// ends.
 func (k *Kernel) Watch(ctx context.Context) (<-chan struct{}, error) {
-	sub, err := subscribe()
+	links, err := subscribe(network)
 	if err != nil {
 		return nil, fmt.Errorf("watch the network: %v", err)
 	}
 	raw, out := make(chan struct{}, 1), make(chan struct{}, 1)
-	go k.listen(ctx, sub, raw)
+	go k.listen(ctx, links, raw)
+	if rules, err := subscribe(ruleset); err == nil { // else there are no rules
+		go k.listen(ctx, rules, raw)
+	}
 	go coalesce(ctx, raw, out)
 	return out, nil
 }
 
-func subscribe() (*nl.NetlinkSocket, error) {
-	sub, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR,
-		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_NETCONF)
+// A topic is a kind of events.
+type topic int
+
+const (
+	network topic = iota
+	ruleset
+)
+
+// A subscription is where events of one topic come in.
+type subscription struct {
+	*nl.NetlinkSocket
+	topic topic
+}
+
+func subscribe(t topic) (*subscription, error) {
+	protocol, groups := unix.NETLINK_ROUTE, []uint{
+		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE,
+		unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_NETCONF,
+	}
+	if t == ruleset {
+		protocol, groups = unix.NETLINK_NETFILTER, []uint{unix.NFNLGRP_NFTABLES}
+	}
+	socket, err := nl.Subscribe(protocol, groups...)
 	if err != nil {
 		return nil, err
 	}
+	sub := &subscription{socket, t}
 	if sub.SetReceiveBufferSize(eventBuffer, true) != nil {
 		// Beyond the limit only with CAP_NET_ADMIN of the whole machine; what overflows is an event.
 		_ = sub.SetReceiveBufferSize(eventBuffer, false)
@@ -47,7 +72,8 @@ func subscribe() (*nl.NetlinkSocket, error) {
 }
 
 // listen passes on events until ctx ends. It subscribes again where the subscription breaks.
-func (k *Kernel) listen(ctx context.Context, sub *nl.NetlinkSocket, raw chan<- struct{}) {
+func (k *Kernel) listen(ctx context.Context, sub *subscription, raw chan<- struct{}) {
+	about := sub.topic
 	for {
 		stop := context.AfterFunc(ctx, sub.Close)
 		err := receive(sub, raw)
@@ -64,14 +90,14 @@ func (k *Kernel) listen(ctx context.Context, sub *nl.NetlinkSocket, raw chan<- s
 				return
 			case <-time.After(resubscribe):
 			}
-			sub, _ = subscribe() // tried until it works
+			sub, _ = subscribe(about) // tried until it works
 		}
 		wake(raw)
 	}
 }
 
 // receive returns when the subscription is of no more use.
-func receive(sub *nl.NetlinkSocket, raw chan<- struct{}) error {
+func receive(sub *subscription, raw chan<- struct{}) error {
 	for {
 		messages, _, err := sub.Receive()
 		switch {
@@ -84,7 +110,7 @@ func receive(sub *nl.NetlinkSocket, raw chan<- struct{}) error {
 			return err
 		}
 		for i := range messages {
-			if concerns(&messages[i]) {
+			if sub.concerns(&messages[i]) {
 				wake(raw)
 				break
 			}
@@ -134,7 +160,10 @@ const (
 
 // concerns says whether an event can bear on what we have or may have. What is too short to be understood
 // does, to be safe.
-func concerns(m *syscall.NetlinkMessage) bool {
+func (s *subscription) concerns(m *syscall.NetlinkMessage) bool {
+	if s.topic == ruleset {
+		return len(m.Data) < sizeofNfgenmsg || isGuard(m.Data[sizeofNfgenmsg:])
+	}
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		return len(m.Data) < unix.SizeofIfInfomsg || concernsLink(m)

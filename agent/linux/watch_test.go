@@ -67,6 +67,8 @@ func TestWatchConcerns(t *testing.T) {
 		}},
 		{"a strict filter", true, func() error { sysctl(t, "net/ipv4/conf/wrn0/rp_filter", "1"); return nil }},
 		{"another setting", false, func() error { sysctl(t, "net/ipv4/conf/wrn0/proxy_arp", "1"); return nil }},
+		{"a table of our name", true, func() error { return addTable(peers.GuardTable) }},
+		{"a table of another name", false, func() error { return addTable("office") }},
 		{"an observation", false, func() error { _, err := k.Observe(t.Context()); return err }},
 	} {
 		if err := event.do(); err != nil {
@@ -88,7 +90,7 @@ func TestWatchConcerns(t *testing.T) {
 // TestWatchOverflow has more happen than the kernel keeps for a listener.
 func TestWatchOverflow(t *testing.T) {
 	nettest.Alone(t)
-	sub, err := subscribe()
+	sub, err := subscribe(network)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +130,7 @@ func TestWatchOverflow(t *testing.T) {
 // TestWatchBroken closes the subscription under a watch, which must get another one.
 func TestWatchBroken(t *testing.T) {
 	k := newKernel(t)
-	sub, err := subscribe()
+	sub, err := subscribe(network)
 	if err != nil {
 		t.Fatal(err)
 	}

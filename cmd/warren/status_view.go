@@ -23,6 +23,12 @@ func viewStatus(p *cli.Page, s *wire.Status) {
 		p.Title("Problems", "")
 		p.Problems(s.Problems)
 	}
+	if len(s.Notes) > 0 {
+		p.Title("Notes", "")
+		for _, n := range s.Notes {
+			p.Line("%s", n.Message)
+		}
+	}
 }
 
 func statusFields(p *cli.Page, s *wire.Status) []cli.Field {

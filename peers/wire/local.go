@@ -49,6 +49,8 @@ type Status struct {
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Peers      []PeerStatus      `json:"peers"`
 	Problems   []peers.Problem   `json:"problems"`
+	// Notes say what the host is without, and does well enough without.
+	Notes []peers.Problem `json:"notes,omitempty"`
 }
 
 // A ControllerStatus says how an agent stands with its controller.

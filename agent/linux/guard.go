@@ -1,0 +1,229 @@
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/userdata"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// A guard is the way to our nftables table. Rules carry a mark in their comments: the digest of the guard,
+// which of how many they are. From these alone follows whether the table is whole, whoever made it.
+type guard struct {
+	conn  *nftables.Conn           // writes
+	ask   map[int]*nl.SocketHandle // reads
+	fault error                    // why there is no way
+	seen  peers.Table              // at the generation
+	at    uint32                   // generation of the ruleset, which every change of it counts up; 0 for none
+}
+
+// openGuard opens it. A kernel that has no nf_tables is found out by asking it.
+func openGuard() *guard {
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return &guard{fault: err}
+	}
+	socket, err := nl.Subscribe(unix.NETLINK_NETFILTER)
+	if err == nil {
+		err = errors.Join(socket.SetSendTimeout(&nl.SocketTimeoutTv), socket.SetReceiveTimeout(&nl.SocketTimeoutTv))
+	}
+	if err != nil {
+		return &guard{fault: errors.Join(err, conn.CloseLasting())}
+	}
+	return &guard{conn: conn, ask: map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: socket}}}
+}
+
+func (g *guard) close() error {
+	if g.conn == nil {
+		return nil
+	}
+	g.ask[unix.NETLINK_NETFILTER].Close()
+	return g.conn.CloseLasting()
+}
+
+// table reads our table. While nobody changes any ruleset, that takes one short question.
+func (g *guard) table() peers.Table {
+	if g.fault != nil {
+		return peers.Table{Fault: faultOf(g.fault)}
+	}
+	before, err := g.generation()
+	if err != nil {
+		return peers.Table{Fault: faultOf(err)}
+	}
+	if before != 0 && before == g.at {
+		return g.seen
+	}
+	t, err := dump(g.read)
+	if err != nil {
+		return peers.Table{Fault: faultOf(err)}
+	}
+	if after, err := g.generation(); err == nil && after == before {
+		g.at, g.seen = after, t
+	}
+	return t
+}
+
+// faultOf says why there can be no table.
+func faultOf(err error) string {
+	for _, missing := range []error{unix.EPROTONOSUPPORT, unix.EINVAL, unix.EOPNOTSUPP, unix.EAFNOSUPPORT} {
+		if errors.Is(err, missing) {
+			return "this kernel has no nf_tables"
+		}
+	}
+	return fmt.Sprintf("nftables cannot be asked: %v", err)
+}
+
+// Parts of messages (linux/netfilter/nf_tables.h): after a header of four bytes come attributes, of which
+// the first of all objects but generations is the name of their table.
+const (
+	sizeofNfgenmsg = 4
+	tableDormant   = 1 // flag: the hooks are off
+	policyAccept   = 1
+)
+
+// question makes a request for the objects of our table.
+func question(kind, flags int, attributes ...*nl.RtAttr) *nl.NetlinkRequest {
+	q := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags)
+	q.AddData(&nl.Nfgenmsg{NfgenFamily: unix.NFPROTO_INET, Version: unix.NFNETLINK_V0})
+	for _, a := range attributes {
+		q.AddData(a)
+	}
+	return q
+}
+
+// answers asks the kernel, and gives the attributes of each answer.
+func (g *guard) answers(q *nl.NetlinkRequest) ([][]byte, error) {
+	q.Sockets = g.ask
+	rows, err := q.Execute(unix.NETLINK_NETFILTER, 0)
+	out := rows[:0]
+	for _, row := range rows {
+		if len(row) >= sizeofNfgenmsg {
+			out = append(out, row[sizeofNfgenmsg:])
+		}
+	}
+	return out, err
+}
+
+func (g *guard) generation() (uint32, error) {
+	rows, err := g.answers(question(unix.NFT_MSG_GETGEN, 0))
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return number(attribute(rows[0], unix.NFTA_GEN_ID)), nil
+}
+
+// read reads the whole of our table.
+func (g *guard) read() (peers.Table, error) {
+	name := nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(peers.GuardTable))
+	tables, err := g.answers(question(unix.NFT_MSG_GETTABLE, 0, name))
+	if errors.Is(err, unix.ENOENT) {
+		return peers.Table{}, nil
+	}
+	if err != nil || len(tables) == 0 {
+		return peers.Table{}, err
+	}
+	out := peers.Table{There: true}
+	whole := number(attribute(tables[0], unix.NFTA_TABLE_FLAGS))&tableDormant == 0
+	chains, err := g.answers(question(unix.NFT_MSG_GETCHAIN, unix.NLM_F_DUMP))
+	if err != nil {
+		return peers.Table{}, err
+	}
+	for _, c := range chains {
+		policy := attribute(c, unix.NFTA_CHAIN_POLICY)
+		if isGuard(c) && policy != nil && number(policy) != policyAccept {
+			whole = false
+		}
+	}
+	rules, err := g.answers(question(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, name))
+	if err != nil {
+		return peers.Table{}, err
+	}
+	if digest, ok := digestOf(rules); ok && whole {
+		out.Digest = digest
+	}
+	return out, nil
+}
+
+// isGuard says whether an object is in the table of our name.
+func isGuard(row []byte) bool {
+	return nl.BytesToString(attribute(row, unix.NFTA_TABLE_NAME)) == peers.GuardTable
+}
+
+// digestOf holds the marks of rules against each other; false where one is missing, foreign or out of turn.
+func digestOf(rules [][]byte) (digest string, ok bool) {
+	n, text := 0, ""
+	for _, r := range rules {
+		if !isGuard(r) {
+			continue // old kernels give those of all tables
+		}
+		text, _ = userdata.GetString(attribute(r, unix.NFTA_RULE_USERDATA), userdata.TypeComment)
+		if n == 0 {
+			digest, _, _ = strings.Cut(strings.TrimPrefix(text, markPrefix), " ")
+		}
+		n++
+		if !strings.HasPrefix(text, mark(digest, n, "")) {
+			return "", false
+		}
+	}
+	return digest, n > 0 && text == mark(digest, n, strconv.Itoa(n))
+}
+
+const markPrefix = "warren "
+
+// mark is the comment of a rule.
+func mark(digest string, which int, of string) string {
+	return fmt.Sprintf("%s%s %d/%s", markPrefix, digest, which, of)
+}
+
+func number(b []byte) uint32 {
+	if len(b) != 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b)
+}
+
+// setGuard replaces the table in one transaction: each packet meets the old one or the new one.
+func (k *Kernel) setGuard(want peers.Guard) error {
+	g := k.guard
+	if g.fault != nil {
+		return g.fault
+	}
+	table := &nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet}
+	g.conn.AddTable(table) // so that there is one to delete
+	g.conn.DelTable(table)
+	g.conn.AddTable(table)
+	rules := 0
+	chains := compile(want)
+	for _, c := range chains {
+		rules += len(c.rules)
+	}
+	n := 0
+	for _, c := range chains {
+		c.Table = table
+		chain := g.conn.AddChain(&c.Chain)
+		for _, r := range c.rules {
+			n++
+			comment := userdata.AppendString(nil, userdata.TypeComment, mark(want.Digest(), n, strconv.Itoa(rules)))
+			g.conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: r, UserData: comment})
+		}
+	}
+	return explain(k.wrote(g.conn.Flush()))
+}
+
+// delGuard removes the table.
+func (k *Kernel) delGuard() error {
+	g := k.guard
+	if g.conn == nil {
+		return nil
+	}
+	g.conn.DelTable(&nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet})
+	return gone(k.wrote(g.conn.Flush()))
+}

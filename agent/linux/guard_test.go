@@ -1,0 +1,149 @@
+package linux
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// nft runs commands of nft(8) in the present network.
+func nft(t testing.TB, commands ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("nft is not installed; try: apt-get install nftables")
+	}
+	out, err := exec.CommandContext(t.Context(), "nft", "-a", strings.Join(commands, "; ")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("nft %q: %v\n%s", commands, err, out)
+	}
+	return string(out)
+}
+
+// addTable makes a table without rules.
+func addTable(name string) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	conn.AddTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
+	return conn.Flush()
+}
+
+// flushRules does what `nft flush ruleset` does.
+func flushRules(t testing.TB) {
+	t.Helper()
+	conn, err := nftables.New()
+	if err == nil {
+		conn.FlushRuleset()
+		err = conn.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGuardText reads the table back with the system's own tool: it says what Guard.String says.
+func TestGuardText(t *testing.T) {
+	k := newKernel(t)
+	guard := peers.Guard{Clamp: true}
+	subject{kernel: k}.apply(t, peers.SetGuard{Guard: guard})
+	var got strings.Builder
+	for line := range strings.Lines(nft(t, "list table inet warren")) {
+		rule, _, _ := strings.Cut(line, " comment ")
+		rule, _, _ = strings.Cut(rule, " # handle")
+		got.WriteString(strings.TrimRight(rule, "\n") + "\n")
+	}
+	if got.String() != guard.String() {
+		t.Errorf("the kernel has\n%s\nwant\n%s", got.String(), guard)
+	}
+}
+
+// TestGuardDamaged changes the table as others might: each change is noticed and healed by one step, and
+// what they have of their own stays as it is.
+func TestGuardDamaged(t *testing.T) {
+	k := newKernel(t)
+	s := subject{kernel: k}
+	plan := planFor(1)
+	nft(t, "add table inet office", "add chain inet office in { type filter hook input priority 0; policy accept; }",
+		"add rule inet office in tcp dport 25 drop", "add table ip warren", "add table inet warren2")
+	before := nft(t, "list table inet office")
+	s.apply(t, peers.Diff(s.observe(t), plan)...)
+	for name, damage := range map[string]string{
+		"a flushed table":         "flush table inet warren",
+		"a flushed chain":         "flush chain inet warren clamp",
+		"a deleted table":         "delete table inet warren",
+		"a dormant table":         "add table inet warren { flags dormant; }",
+		"a policy":                "chain inet warren clamp { policy drop; }",
+		"a rule of somebody else": "add rule inet warren clamp counter",
+		"one before ours":         "insert rule inet warren clamp drop",
+		"a chain that drops":      "add chain inet warren x { type filter hook output priority 0; policy drop; }",
+	} {
+		nft(t, damage)
+		if got := s.observe(t).Guard; got.Digest != "" || got.Fault != "" {
+			t.Errorf("%s was not noticed: %+v", name, got)
+		}
+		if steps := peers.Diff(s.observe(t), plan); len(steps) != 1 {
+			t.Errorf("%s: steps %v", name, steps)
+		}
+		s.apply(t, peers.Diff(s.observe(t), plan)...)
+		if steps := peers.Diff(s.observe(t), plan); len(steps) != 0 {
+			t.Errorf("%s is not healed: %v", name, steps)
+		}
+	}
+	handle := nft(t, "list chain inet warren clamp")
+	_, handle, _ = strings.Cut(handle, "# handle ")
+	_, handle, _ = strings.Cut(handle, "# handle ")
+	handle, _, _ = strings.Cut(handle, "\n")
+	nft(t, "delete rule inet warren clamp handle "+handle)
+	if got := s.observe(t).Guard; got.Digest != "" {
+		t.Errorf("a deleted rule was not noticed: %+v", got)
+	}
+	s.apply(t, peers.Diff(s.observe(t), peers.Plan{})...)
+	if got := nft(t, "list tables"); strings.Contains(got, "inet warren #") || strings.Count(got, "table ") != 3 {
+		t.Errorf("in the end there are\n%s", got)
+	}
+	if after := nft(t, "list table inet office"); after != before {
+		t.Errorf("somebody else's table was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// TestGuardAsksLittle: while nobody changes rules, an observation reads none.
+func TestGuardAsksLittle(t *testing.T) {
+	k := newKernel(t)
+	s := subject{kernel: k}
+	s.apply(t, peers.SetGuard{Guard: peers.Guard{Clamp: true}})
+	first := s.observe(t).Guard
+	k.guard.seen.Digest = "remembered"
+	if got := s.observe(t).Guard; got.Digest != "remembered" {
+		t.Errorf("the table was read again: %+v", got)
+	}
+	nft(t, "add table inet office")
+	if got := s.observe(t).Guard; got != first {
+		t.Errorf("the table was not read again: %+v, want %+v", got, first)
+	}
+}
+
+// TestGuardMissing has a kernel that knows nothing of nftables: the rest works, without a failure.
+func TestGuardMissing(t *testing.T) {
+	k := newKernel(t)
+	if err := k.guard.close(); err != nil {
+		t.Fatal(err)
+	}
+	k.guard = &guard{fault: unix.EPROTONOSUPPORT}
+	s := subject{kernel: k}
+	plan := planFor(1)
+	s.apply(t, peers.Diff(s.observe(t), plan)...)
+	state := s.observe(t)
+	if !strings.Contains(state.Guard.Fault, "no nf_tables") || len(state.Links) != 1 {
+		t.Errorf("%+v", state)
+	}
+	if steps := peers.Diff(state, plan); len(steps) != 0 {
+		t.Errorf("steps %v", steps)
+	}
+	samePrefixes(t, "addresses", state.Links[0].Addresses, "10.90.0.1/32", "fd00:90::1/128")
+}
