@@ -16,7 +16,7 @@ func (k *Kernel) Apply(ctx context.Context, steps []peers.Step) error {
 	return apply(ctx, steps, k.do)
 }
 
-// do carries out one step, or several about peers of one link.
+// do carries out one step, or several that go together.
 func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 	switch s := group[0].(type) {
 	case peers.AddLink:
@@ -32,6 +32,9 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 	case peers.SetPeer, peers.DelPeer:
 		return k.setPeers(linkOf(s), group)
 	case peers.SetRoute:
+		if len(group) > 1 {
+			return k.setRoutes(s.Route.Link, group)
+		}
 		return k.setRoute(s)
 	case peers.DelRoute:
 		return k.delRoute(s)
@@ -47,7 +50,7 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 	return fmt.Errorf("unknown step %T", group[0])
 }
 
-// apply carries out steps with do, which gets one step, or several in a row about peers of one link.
+// apply carries out steps with do, which gets one step, or several in a row that go together.
 func apply(ctx context.Context, steps []peers.Step, do func(context.Context, []peers.Step) error) error {
 	var failed []error
 	dead := map[string]bool{}
@@ -80,21 +83,33 @@ func apply(ctx context.Context, steps []peers.Step, do func(context.Context, []p
 	return errors.Join(failed...)
 }
 
-// together counts the steps at the beginning that go into one call.
+// together counts the steps at the beginning that go into one call: those about peers of one link, or those that
+// set routes over one.
 func together(steps []peers.Step) int {
 	n := 1
-	for isPeer(steps[0]) && n < len(steps) && isPeer(steps[n]) && linkOf(steps[n]) == linkOf(steps[0]) {
+	for kindOf(steps[0]) != alone && n < len(steps) && kindOf(steps[n]) == kindOf(steps[0]) && linkOf(steps[n]) == linkOf(steps[0]) {
 		n++
 	}
 	return n
 }
 
-func isPeer(s peers.Step) bool {
+// A kind says which steps may go together.
+type kind int
+
+const (
+	alone kind = iota
+	aboutPeer
+	aboutRoute
+)
+
+func kindOf(s peers.Step) kind {
 	switch s.(type) {
 	case peers.SetPeer, peers.DelPeer:
-		return true
+		return aboutPeer
+	case peers.SetRoute:
+		return aboutRoute
 	}
-	return false
+	return alone
 }
 
 // linkOf is the link that a step needs, empty for none.

@@ -89,6 +89,7 @@ func contract(t *testing.T, fresh func(*testing.T) subject) {
 		{"a link takes all with it", testDelLink},
 		{"a route moves", testRouteMoves},
 		{"routes that cannot be", testBadRoutes},
+		{"routes that cannot be among many", testRoutesRefused},
 		{"an address leaves", testDelAddress},
 		{"removing nothing", testRemoveNothing},
 		{"a reverse path filter", testRPFilter},

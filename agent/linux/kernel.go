@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	nl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
@@ -44,6 +45,7 @@ type Kernel struct {
 	tunnels Tunnels
 	backend string
 	rt      *netlink.Handle
+	bulk    *nl.Conn // rtnetlink as well, for many messages at once
 	wg      *wgctrl.Client
 	uapi    *patience
 	guard   *guard
@@ -80,13 +82,17 @@ func New(o Options) (*Kernel, error) {
 		rt.Close()
 		return nil, errors.Join(fmt.Errorf("open the WireGuard configuration: %v", err), k.guard.close())
 	}
+	if k.bulk, err = nl.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+		rt.Close()
+		return nil, errors.Join(fmt.Errorf("open rtnetlink: %v", err), k.wg.Close(), k.guard.close())
+	}
 	return k, nil
 }
 
 // Close lets go of the kernel and leaves everything as it is.
 func (k *Kernel) Close() error {
 	k.rt.Close()
-	return errors.Join(k.wg.Close(), k.guard.close())
+	return errors.Join(k.bulk.Close(), k.wg.Close(), k.guard.close())
 }
 
 // Backend is InKernel or Userspace: what interfaces are made with. An interface made with the other one
