@@ -83,6 +83,11 @@ func New(c Config) *Agent {
 // Ready is closed when the plan on disk, if there is one, has been applied once.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
+// Alive returns when the loop has come round: it is neither stuck in the kernel nor on a disk that hangs.
+func (a *Agent) Alive(ctx context.Context) error {
+	return a.do(ctx, func(context.Context, *loop) {})
+}
+
 // errStopped is returned to whoever asks a loop that has ended.
 var errStopped = errors.New("the agent is stopping")
 

@@ -51,9 +51,10 @@ type Controller struct {
 	settings Settings
 	identity key.IdentityKey
 
-	writing sync.Mutex // held by whoever changes the state
-	behind  bool       // the ledger may have entries that the feed lacks; guarded by writing
-	feed    *feed.Feed // the state, and what it means to hosts
+	writing sync.Mutex    // held by whoever changes the state
+	behind  bool          // the ledger may have entries that the feed lacks; guarded by writing
+	feed    *feed.Feed    // the state, and what it means to hosts
+	rounds  chan struct{} // taken from by whoever wants to know that Run comes round
 
 	sessions sessions
 	book     *report.Book
@@ -73,7 +74,7 @@ type limits struct {
 // every host has pinned the old one.
 func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) (*Controller, error) {
 	c := &Controller{
-		ledger: l, vault: v, log: log, settings: s,
+		ledger: l, vault: v, log: log, settings: s, rounds: make(chan struct{}),
 		limits: limits{welcomes: limit.NewGate(welcomesAtOnce, welcomesWaiting, welcomeStay)},
 	}
 	inv, err := l.Load(ctx)
@@ -152,12 +153,26 @@ func (c *Controller) Run(ctx context.Context) error {
 				continue
 			}
 			c.follow(ctx, rev)
+		case c.rounds <- struct{}{}:
 		case <-keep.C:
 			c.keepSeen(ctx)
 		case now := <-watchdog.C:
 			c.sessions.cutStuck(now.Add(-stuckAfter))
 		}
 	}
+}
+
+// Alive returns when Run has come round and whoever was changing the state is done: neither is stuck on a
+// disk that hangs. It tells nothing of whether changes succeed.
+func (c *Controller) Alive(ctx context.Context) error {
+	select {
+	case <-c.rounds:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return nil
 }
 
 // stop ends what Run began.

@@ -81,6 +81,7 @@ func serve(ctx context.Context, a *agent.Agent, api *local.Server, l net.Listene
 		case <-ctx.Done():
 			return nil
 		}
+		daemon.Watchdog(ctx, log, a.Alive)
 		<-ctx.Done()
 		daemon.Stopping(log)
 		return nil

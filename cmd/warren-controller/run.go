@@ -146,6 +146,7 @@ func serve(ctx context.Context, c *controller.Controller, local, remote net.List
 	log.Info("controller ready", "mesh", inv.Mesh.Name, "revision", uint64(inv.Revision), "hosts", len(inv.Hosts),
 		"listen", remote.Addr().String(), "socket", local.Addr().String())
 	daemon.Ready(log)
+	daemon.Watchdog(ctx, log, c.Alive)
 	<-ctx.Done()
 	daemon.Stopping(log)
 	err = group.Wait()
