@@ -15,7 +15,7 @@ import (
 )
 
 // startAgent SCENARIO… runs an agent in the script: ok, degraded, down, unenrolled, empty, pending,
-// first, refused, cut, garbled or forbidden.
+// first, alone, refused, cut, garbled or forbidden.
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: agent SCENARIO")
@@ -81,6 +81,8 @@ func agentStatus(scenario string) wire.Status {
 		s.State, s.Peers[1].State, s.Peers[1].LastHandshake = wire.StateDegraded, wire.PeerConnecting, nil
 		s.Controller.Connected, s.Controller.Error = false, "connection refused"
 		s.Problems = []peers.Problem{trouble}
+	case "alone":
+		s.State, s.Controller.Connected, s.Controller.Error = wire.StateDegraded, false, "connection refused"
 	case "down":
 		s.State, s.Peers[0].State, s.Peers[1].State = wire.StateDown, wire.PeerDown, wire.PeerDown
 	case "escape":

@@ -13,17 +13,28 @@ import (
 
 func (a *app) statusCommand() *cobra.Command {
 	watch := false
+	var w waiting
 	cmd := &cobra.Command{
 		Use: "status", Short: "What this host is, has and lacks", Args: cli.Args(),
 		Long: `What this host is, has and lacks.
 
 The exit code says it to scripts: 0 all is well, 3 something is degraded, 4 down, not enrolled, or the agent
-does not run.`,
-		Example: "  warren status\n  warren status --watch\n" +
+does not run.
+
+With --wait it returns when the tunnels to all peers are up, with 0, whether or not the controller can be
+reached; when --timeout is over it shows what there is. An agent that does not run yet is waited for too.`,
+		Example: "  warren status\n  warren status --watch\n  warren status --wait --timeout 2m\n" +
 			"  warren status -o json | jq -r '.peers[] | select(.state != \"up\") | .host'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if watch {
+			switch {
+			case watch && w.wait:
+				return cli.Usage("warren status --help", "--watch and --wait are two things: give one of them")
+			case watch:
 				return a.watch(cmd.Context(), a.agent(cmd))
+			case w.wait:
+				return a.wait(cmd.Context(), a.agent(cmd), w.timeout)
+			case cmd.Flags().Changed("timeout"):
+				return cli.Usage("warren status --wait --timeout 2m", "--timeout is for --wait")
 			}
 			s, err := readStatus(cmd.Context(), a.agent(cmd))
 			if err != nil {
@@ -37,6 +48,7 @@ does not run.`,
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false,
 		"show it again every second, with -o json one line each, until interrupted")
+	w.bind(cmd)
 	return cmd
 }
 
