@@ -12,12 +12,16 @@ TOOL := go tool -modfile=.ci/tools/go.mod
 # tarball there is no .git, nothing is set, and the version package says so.
 ifneq ($(wildcard .git),)
 git      = $(shell GIT_OPTIONAL_LOCKS=0 TZ=UTC git $(1) 2>/dev/null)
-VERSION  = $(call git,describe --tags --always --dirty)
+VERSION := $(shell sh .ci/version)
 COMMIT   = $(call git,rev-parse --verify --quiet HEAD)
 DATE     = $(call git,log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ)
 endif
 stamp    = $(if $(2),-X $(MODULE)/cmd/internal/version.$(1)=$(2))
 LDFLAGS  = -s -w $(call stamp,version,$(VERSION)) $(call stamp,commit,$(COMMIT)) $(call stamp,date,$(DATE))
+
+# Packages: where they go, and who stands for them.
+DIST       ?= dist
+MAINTAINER := Warren maintainers <maintainers@warren-mesh.example>
 
 # The race detector needs a C compiler; Go itself says whether it found one.
 RACE     = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -47,6 +51,11 @@ test: lint unit e2e fuzz-smoke ## Everything that CI holds a change to
 .PHONY: build
 build: ## The four programs, static, in ./bin
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: packages
+packages: ## .deb and .rpm for amd64 and arm64, in ./dist; the same commit gives the same bytes
+	@VERSION='$(VERSION)' COMMIT='$(COMMIT)' DATE='$(DATE)' LDFLAGS='$(LDFLAGS)' MAINTAINER='$(MAINTAINER)' \
+		sh .ci/packages $(DIST) $(TOOL) nfpm
 
 .PHONY: lint
 lint: ## go vet, golangci-lint, gofumpt, tidy go.mod, known vulnerabilities
@@ -90,4 +99,4 @@ fmt: ## Format as the linters want it
 
 .PHONY: clean
 clean: ## Remove what make made
-	rm -rf bin
+	rm -rf bin dist
