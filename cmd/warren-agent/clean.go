@@ -22,6 +22,7 @@ import (
 // cleanCommand takes all of Warren off a host whose agent does not run.
 func cleanCommand() *cobra.Command {
 	var o options
+	keep := false
 	cmd := &cobra.Command{
 		Use: "clean", Short: "Take all of Warren off this host, without an agent", Args: cobra.NoArgs,
 		Long: `Take all of Warren off this host, without an agent: interfaces, their addresses, routes and tunnel processes,
@@ -31,16 +32,17 @@ read, and what is not Warren's stays as it is. Where there is nothing, it does n
 While an agent runs on the data directory it does nothing and fails: then warren leave is the way.`,
 		Example: "  systemctl stop warren-agent && warren-agent clean",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return clean(cmd.Context(), &o, cmd.OutOrStdout())
+			return clean(cmd.Context(), &o, keep, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&o.dataDir, "data-dir", "/var/lib/warren-agent", "`DIR` for identity, keys and plans")
 	cmd.Flags().StringVar(&o.socket, "socket", "/run/warren-agent/agent.sock", "unix socket that an agent has left")
+	cmd.Flags().BoolVar(&keep, "keep-files", false, "keep identity, keys and plans, with which an agent goes on later")
 	return cmd
 }
 
 // clean does what can be done, whatever fails, unless an agent runs: it would bring everything back.
-func clean(ctx context.Context, o *options, out io.Writer) (err error) {
+func clean(ctx context.Context, o *options, keep bool, out io.Writer) (err error) {
 	const hint = "stop it first: systemctl stop warren-agent; or let it leave by itself: warren leave --force"
 	var dialer net.Dialer
 	if c, err := dialer.DialContext(ctx, "unix", o.socket); err == nil {
@@ -52,7 +54,9 @@ func clean(ctx context.Context, o *options, out io.Writer) (err error) {
 		return hinted{err, hint}
 	case err == nil:
 		defer func() { err = errors.Join(err, files.Close()) }()
-		err = errors.Join(cleanKernel(ctx, out), cleanFiles(files, out))
+		if err = cleanKernel(ctx, out); !keep {
+			err = errors.Join(err, cleanFiles(files, out))
+		}
 	case errors.Is(err, fs.ErrNotExist):
 		err = cleanKernel(ctx, out)
 	default:

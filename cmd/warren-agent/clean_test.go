@@ -12,14 +12,16 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/warren-mesh/warren/agent/linux/nettest"
+	"github.com/warren-mesh/warren/agent/store"
 	"github.com/warren-mesh/warren/cmd/internal/daemon"
+	"github.com/warren-mesh/warren/peers"
 )
 
 // cleaned runs clean and gives what it says.
 func cleaned(t *testing.T, o *options) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := clean(t.Context(), o, &out); err != nil {
+	if err := clean(t.Context(), o, false, &out); err != nil {
 		t.Errorf("clean: %v\n%s", err, &out)
 	}
 	return out.String()
@@ -66,6 +68,34 @@ func TestCleanSpares(t *testing.T) {
 	}
 }
 
+// TestCleanKeepsFiles: with them the host is a member again when an agent comes back.
+func TestCleanKeepsFiles(t *testing.T) {
+	nettest.Alone(t)
+	o := settings(t.TempDir())
+	files, err := store.Open(o.dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(files.PutPins(peers.Pins{}), files.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadDir(o.dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := clean(t.Context(), o, true, &bytes.Buffer{}); err != nil {
+		t.Error(err)
+	}
+	after, err := os.ReadDir(o.dataDir)
+	if err != nil || len(after) != len(before) || len(before) == 0 {
+		t.Errorf("%d files are left of %d: %v", len(after), len(before), err)
+	}
+	cleaned(t, o)
+	if _, err := os.Stat(o.dataDir); err == nil {
+		t.Error("and without the flag the directory is still there")
+	}
+}
+
 // TestCleanSockets: that of an agent that was killed goes; beside one that answers nothing is done.
 func TestCleanSockets(t *testing.T) {
 	nettest.Alone(t)
@@ -78,7 +108,7 @@ func TestCleanSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.dataDir += "-of-another" // as of an agent with other settings
-	if err := clean(t.Context(), o, &bytes.Buffer{}); err == nil {
+	if err := clean(t.Context(), o, false, &bytes.Buffer{}); err == nil {
 		t.Error("an agent that answers was overlooked")
 	}
 	l.SetUnlinkOnClose(false)
@@ -94,7 +124,7 @@ func TestCleanRunning(t *testing.T) {
 	o := settings(t.TempDir())
 	start(t, o)
 	waitFor(t, o.socket)
-	err := clean(t.Context(), o, &bytes.Buffer{})
+	err := clean(t.Context(), o, false, &bytes.Buffer{})
 	var h daemon.Hinted
 	if !errors.As(err, &h) || !strings.Contains(h.Hint(), "warren leave") {
 		t.Errorf("got %v, want a hint with warren leave", err)
