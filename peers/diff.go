@@ -17,7 +17,7 @@ import (
 // A secret that the plan lacks is not wiped from the kernel: an interface for which there is no private
 // key is not made, or keeps the key that it has, and so does a peer its pre-shared key.
 func Diff(s State, p Plan) []Step {
-	d := &differ{state: s, plan: p, links: indexLinks(s.Links)}
+	d := &differ{state: s, plan: p, links: indexLinks(s.Links), mtu: map[string]int{}, narrow: narrowRoutes(s.Routes)}
 	d.guard()
 	for i := range p.Interfaces {
 		d.link(&p.Interfaces[i])
@@ -34,6 +34,8 @@ type differ struct {
 	state                        State
 	plan                         Plan
 	links                        map[string]*linkIndex
+	mtu                          map[string]int       // of links, as they are to be
+	narrow                       map[netip.Prefix]int // MTUs of routes, as they are
 	build, move, unroute, shrink []Step
 }
 
@@ -78,12 +80,14 @@ func (d *differ) link(want *Interface) {
 	} else {
 		d.build = append(d.build, AddLink{Name: want.Name, MTU: want.MTU})
 	}
+	mtu := linkMTU(want, have)
+	d.mtu[want.Name] = mtu
 	private := d.plan.Private[want.Generation]
 	if !private.IsZero() && (have.Public != private.Public() || have.Port != want.Port) {
 		d.build = append(d.build, SetDevice{Link: want.Name, Private: private, Port: want.Port})
 	}
-	if have.MTU != want.MTU {
-		d.build = append(d.build, SetLink{Name: want.Name, MTU: want.MTU})
+	if have.MTU != mtu {
+		d.build = append(d.build, SetLink{Name: want.Name, MTU: mtu})
 	}
 	if have.RPFilter != LooseRPFilter {
 		d.build = append(d.build, SetRPFilter{Link: want.Name})

@@ -57,6 +57,7 @@ func (d *differ) wantedRoutes() []Route {
 			if prefix.Addr().Is6() {
 				r.Source = d.plan.Self.Address6
 			}
+			r.MTU = d.routeMTU(peer, link, prefix)
 			foreign := d.state.Foreign
 			if d.plan.Mesh.Overlay.Contains(prefix.Addr()) || d.plan.Mesh.Overlay6.Contains(prefix.Addr()) {
 				foreign = within

@@ -27,6 +27,8 @@ type Plan struct {
 	// Again says that the host had the interface before. If it has to build it anew, it starts the
 	// handshakes: the others still believe in sessions that are gone.
 	Again bool `json:"-"`
+	// Found are the largest packets that were found to arrive at peers. Peers that were not tried have none.
+	Found map[HostID]int `json:"-"`
 }
 
 // PSKs are pre-shared keys by generation and peer.

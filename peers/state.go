@@ -47,6 +47,7 @@ type LinkPeer struct {
 	Allowed       []netip.Prefix
 	LastHandshake time.Time // zero for never
 	Rx, Tx        uint64    // bytes
+	Path          int       // MTU of the way to the endpoint as the host's routes tell it; 0 for unknown
 }
 
 // A Route is one of ours: through a link, or nowhere.
@@ -54,6 +55,7 @@ type Route struct {
 	Prefix netip.Prefix
 	Link   string     // empty: unreachable, so that nothing for the mesh leaves by a default route
 	Source netip.Addr // preferred source address
+	MTU    int        // 0 for that of the link
 }
 
 // A Foreign is a network that somebody else routes on this host.

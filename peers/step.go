@@ -196,6 +196,9 @@ func (r Route) String() string {
 	if r.Source.IsValid() {
 		out += fmt.Sprintf(" src %v", r.Source)
 	}
+	if r.MTU != 0 {
+		out += fmt.Sprintf(" mtu %d", r.MTU)
+	}
 	return out
 }
 

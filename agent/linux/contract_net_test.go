@@ -170,6 +170,25 @@ func testRouteMoves(t *testing.T, s subject) {
 	s.routed(t)
 }
 
+func testNarrowRoute(t *testing.T, s subject) {
+	s.up(t, "wrn0", 51820)
+	route := func(prefix, source string, mtu int) peers.SetRoute {
+		return peers.SetRoute{Route: peers.Route{
+			Prefix: netip.MustParsePrefix(prefix), Link: "wrn0", Source: netip.MustParseAddr(source), MTU: mtu,
+		}}
+	}
+	wide4, wide6 := route("10.20.0.0/24", "10.90.0.1", 0), route("fd00:20::/64", "fd00:90::1", 0)
+	for _, mtu := range []int{1300, 1290} {
+		s.apply(t, wide4, wide6)
+		s.routed(t, wide4.Route.String(), wide6.Route.String())
+		narrow4, narrow6 := route("10.20.0.0/24", "10.90.0.1", mtu), route("fd00:20::/64", "fd00:90::1", mtu)
+		s.apply(t, narrow4, narrow6)
+		s.routed(t, narrow4.Route.String(), narrow6.Route.String())
+	}
+	s.apply(t, peers.DelRoute(wide4), peers.DelRoute(wide6)) // whatever their MTU
+	s.routed(t)
+}
+
 func testBadRoutes(t *testing.T, s subject) {
 	s.apply(t, peers.AddLink{Name: "wrn0", MTU: 1420})
 	s.up(t, "wrn1", 51821)

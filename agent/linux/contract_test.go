@@ -88,6 +88,7 @@ func contract(t *testing.T, fresh func(*testing.T) subject) {
 		{"a taken port", testPort},
 		{"a link takes all with it", testDelLink},
 		{"a route moves", testRouteMoves},
+		{"a narrow route", testNarrowRoute},
 		{"routes that cannot be", testBadRoutes},
 		{"routes that cannot be among many", testRoutesRefused},
 		{"an address leaves", testDelAddress},

@@ -70,8 +70,8 @@ func (k *Kernel) portFree(name string, port uint16) error {
 		"or choose another with --port", port, port)
 }
 
-// fill takes over what a device says of itself.
-func fill(l *peers.Link, d *wgtypes.Device) {
+// fill takes over what a device says of itself, and what way says of the ways to its peers.
+func fill(l *peers.Link, d *wgtypes.Device, way func(netip.Addr) int) {
 	l.Public = key.Public(d.PublicKey)
 	if d.PrivateKey == (wgtypes.Key{}) {
 		l.Public = key.Public{} // the public half of no key
@@ -92,6 +92,7 @@ func fill(l *peers.Link, d *wgtypes.Device) {
 		if p.Endpoint != nil {
 			at := p.Endpoint.AddrPort()
 			l.Peers[i].Endpoint = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+			l.Peers[i].Path = way(l.Peers[i].Endpoint.Addr())
 		}
 		for j := range p.AllowedIPs {
 			l.Peers[i].Allowed[j] = prefixOf(&p.AllowedIPs[j])

@@ -49,6 +49,7 @@ type Kernel struct {
 	wg      *wgctrl.Client
 	uapi    *patience
 	guard   *guard
+	ways    *ways
 	known   map[string]driven // links found during the present Apply
 	unread  map[string]error  // links that the last Observe could not read, and why
 	writes  atomic.Uint64
@@ -65,25 +66,30 @@ func New(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %v", err)
 	}
+	ways, err := newWays()
+	if err != nil {
+		rt.Close()
+		return nil, err
+	}
 	// Without strict checks the kernel sends the routes of all tables, of which one is wanted. Kernels
 	// before 4.20 do not know the option, and what they send too much is left out here as well.
 	_ = rt.SetStrictCheck(true)
 	k := &Kernel{
-		log: o.Log, tunnels: o.Tunnels, rt: rt, uapi: newPatience(answerWithin),
+		log: o.Log, tunnels: o.Tunnels, rt: rt, uapi: newPatience(answerWithin), ways: ways,
 		known: map[string]driven{}, unread: map[string]error{},
 	}
 	if k.backend, err = k.choose(o.Backend); err != nil {
-		rt.Close()
+		k.closeRoutes()
 		return nil, err
 	}
 	k.guard = openGuard()
 	// Only now: the probe has made the kernel load its module, whose family the client looks up once.
 	if k.wg, err = wgctrl.New(); err != nil {
-		rt.Close()
+		k.closeRoutes()
 		return nil, errors.Join(fmt.Errorf("open the WireGuard configuration: %v", err), k.guard.close())
 	}
 	if k.bulk, err = nl.Dial(unix.NETLINK_ROUTE, nil); err != nil {
-		rt.Close()
+		k.closeRoutes()
 		return nil, errors.Join(fmt.Errorf("open rtnetlink: %v", err), k.wg.Close(), k.guard.close())
 	}
 	return k, nil
@@ -91,8 +97,13 @@ func New(o Options) (*Kernel, error) {
 
 // Close lets go of the kernel and leaves everything as it is.
 func (k *Kernel) Close() error {
-	k.rt.Close()
+	k.closeRoutes()
 	return errors.Join(k.bulk.Close(), k.wg.Close(), k.guard.close())
+}
+
+func (k *Kernel) closeRoutes() {
+	k.rt.Close()
+	k.ways.rt.Close()
 }
 
 // Backend is InKernel or Userspace: what interfaces are made with. An interface made with the other one

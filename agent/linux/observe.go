@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -40,6 +41,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 			seen = append(seen, set)
 		}
 	}
+	k.ways.forget(time.Now())
 	if err := k.addresses(&s); err != nil {
 		return peers.State{}, err
 	}
@@ -78,7 +80,7 @@ func (k *Kernel) observeLink(link netlink.Link) peers.Link {
 		l.Backend = ""
 		return l
 	}
-	fill(&l, device)
+	fill(&l, device, k.ways.to)
 	return l
 }
 

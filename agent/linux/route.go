@@ -72,6 +72,7 @@ func find(r *netlink.Route) found {
 	if source, ok := netip.AddrFromSlice(r.Src); ok {
 		f.Source = source.Unmap()
 	}
+	f.MTU = r.MTU
 	if f.link == 0 && len(r.MultiPath) > 0 {
 		f.link = r.MultiPath[0].LinkIndex // the first of several
 	}
@@ -148,6 +149,9 @@ func routeTo(r peers.Route) *netlink.Route {
 	if r.Source.IsValid() {
 		out.Src = r.Source.AsSlice()
 	}
+	// Unless it is locked, an MTU of an IPv6 route does not count for what is forwarded: that would go into
+	// the tunnel and be lost, instead of being refused with a word to its sender.
+	out.MTU, out.MTULock = r.MTU, r.MTU != 0 && r.Prefix.Addr().Is6()
 	if r.Link == "" {
 		out.Type, out.Priority, out.Scope = unix.RTN_UNREACHABLE, BackstopMetric, netlink.SCOPE_UNIVERSE
 	}
@@ -171,7 +175,7 @@ func (k *Kernel) delRoute(s peers.DelRoute) error {
 	}
 	err := k.wrote(k.rt.RouteDel(r))
 	if errors.Is(err, unix.ESRCH) {
-		r.Priority, r.Src = 0, nil
+		r.Priority, r.Src, r.MTU, r.MTULock = 0, nil, 0, false
 		err = k.wrote(k.rt.RouteDel(r))
 	}
 	return gone(err)

@@ -63,6 +63,15 @@ func routeMessage(r peers.Route, index int) (nl.Message, error) {
 		attributes.Uint32(unix.RTA_OIF, uint32(index))
 	}
 	attributes.Uint32(unix.RTA_PRIORITY, uint32(route.Priority))
+	if route.MTU != 0 {
+		attributes.Nested(unix.RTA_METRICS, func(metrics *nl.AttributeEncoder) error {
+			metrics.Uint32(unix.RTAX_MTU, uint32(route.MTU))
+			if route.MTULock {
+				metrics.Uint32(unix.RTAX_LOCK, 1<<unix.RTAX_MTU)
+			}
+			return nil
+		})
+	}
 	tail, err := attributes.Encode()
 	if err != nil {
 		return nl.Message{}, fmt.Errorf("encode the route to %v: %v", r.Prefix, err)

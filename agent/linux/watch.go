@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/peers"
 )
 
 const (
@@ -76,7 +78,7 @@ func (k *Kernel) listen(ctx context.Context, sub *subscription, raw chan<- struc
 	about := sub.topic
 	for {
 		stop := context.AfterFunc(ctx, sub.Close)
-		err := receive(sub, raw)
+		err := k.receive(sub, raw)
 		if stop() {
 			sub.Close()
 		}
@@ -97,11 +99,12 @@ func (k *Kernel) listen(ctx context.Context, sub *subscription, raw chan<- struc
 }
 
 // receive returns when the subscription is of no more use.
-func receive(sub *subscription, raw chan<- struct{}) error {
+func (k *Kernel) receive(sub *subscription, raw chan<- struct{}) error {
 	for {
 		messages, _, err := sub.Receive()
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
+			k.ways.changes.Add(1)
 			wake(raw) // events were dropped: something has changed
 			continue
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
@@ -110,9 +113,11 @@ func receive(sub *subscription, raw chan<- struct{}) error {
 			return err
 		}
 		for i := range messages {
+			if sub.topic == network && bearsOnWays(&messages[i]) {
+				k.ways.changes.Add(1)
+			}
 			if sub.concerns(&messages[i]) {
 				wake(raw)
-				break
 			}
 		}
 	}
@@ -151,6 +156,21 @@ func coalesce(ctx context.Context, raw <-chan struct{}, out chan<- struct{}) {
 	}
 }
 
+// bearsOnWays says whether an event may change the ways to endpoints: all about routes and links but ours.
+func bearsOnWays(m *syscall.NetlinkMessage) bool {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		return len(m.Data) < unix.SizeofIfInfomsg ||
+			!isOurName(nl.BytesToString(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME)))
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return len(m.Data) < unix.SizeofRtMsg || nl.DeserializeRtMsg(m.Data).Protocol != peers.RouteProtocol
+	}
+	return false
+}
+
+// isOurName says whether a link of a name is ours, or at least in our way.
+func isOurName(name string) bool { return strings.HasPrefix(name, "wrn") }
+
 // What the kernel tells of settings (linux/netconf.h): a message of one byte and padding, then attributes,
 // of which rp_filter is one.
 const (
@@ -186,7 +206,7 @@ func (s *subscription) concerns(m *syscall.NetlinkMessage) bool {
 func concernsLink(m *syscall.NetlinkMessage) bool {
 	about := nl.DeserializeIfInfomsg(m.Data)
 	name := nl.BytesToString(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME))
-	return m.Header.Type == unix.RTM_DELLINK || strings.HasPrefix(name, "wrn") ||
+	return m.Header.Type == unix.RTM_DELLINK || isOurName(name) ||
 		about.Change&(unix.IFF_UP|unix.IFF_RUNNING) != 0
 }
 

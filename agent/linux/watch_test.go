@@ -109,7 +109,8 @@ func TestWatchOverflow(t *testing.T) {
 	}
 	raw := make(chan struct{}, 1)
 	ended := make(chan error, 1)
-	go func() { ended <- receive(sub, raw) }()
+	k := &Kernel{ways: &ways{}}
+	go func() { ended <- k.receive(sub, raw) }()
 	if !woken(raw, 5*time.Second) {
 		t.Error("no event for what was dropped")
 	}
