@@ -23,6 +23,8 @@ LDFLAGS  = -s -w $(call stamp,version,$(VERSION)) $(call stamp,commit,$(COMMIT))
 DIST       ?= dist
 MAINTAINER := Warren maintainers <maintainers@warren-mesh.example>
 
+PACKAGING   = VERSION='$(VERSION)' COMMIT='$(COMMIT)' DATE='$(DATE)' LDFLAGS='$(LDFLAGS)' MAINTAINER='$(MAINTAINER)'
+
 # The race detector needs a C compiler; Go itself says whether it found one.
 RACE     = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -46,7 +48,7 @@ demo: build ## Three sites on this machine, real tunnels, 1,000 orders; leaves n
 	./bin/warren-lab demo
 
 .PHONY: test
-test: lint unit e2e fuzz-smoke ## Everything that CI holds a change to
+test: lint unit e2e check-packages fuzz-smoke ## Everything that CI holds a change to
 
 .PHONY: build
 build: ## The four programs, static, in ./bin
@@ -54,8 +56,11 @@ build: ## The four programs, static, in ./bin
 
 .PHONY: packages
 packages: ## .deb and .rpm for amd64 and arm64, in ./dist; the same commit gives the same bytes
-	@VERSION='$(VERSION)' COMMIT='$(COMMIT)' DATE='$(DATE)' LDFLAGS='$(LDFLAGS)' MAINTAINER='$(MAINTAINER)' \
-		sh .ci/packages $(DIST) $(TOOL) nfpm
+	@$(PACKAGING) sh .ci/packages $(DIST) $(TOOL) nfpm
+
+.PHONY: check-packages
+check-packages: ## Build them twice for this machine, compare the bytes, look into them, install and purge them
+	@$(PACKAGING) sh .ci/reproduce $(TOOL) nfpm
 
 .PHONY: lint
 lint: ## go vet, golangci-lint, gofumpt, tidy go.mod, known vulnerabilities

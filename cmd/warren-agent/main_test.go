@@ -174,3 +174,17 @@ func waitFor(t *testing.T, path string) {
 	}
 	t.Fatalf("%s does not appear", path)
 }
+
+// TestExampleSettings: the file that the package brings is one that the agent takes.
+func TestExampleSettings(t *testing.T) {
+	cmd := runCommand()
+	if err := cmd.ParseFlags([]string{"--config", "../../systemd/packages/agent.yaml.example"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.PreRunE(cmd, nil); err != nil {
+		t.Error(err)
+	}
+	if at := cmd.Flag("endpoint").Value.String(); at != "[198.51.100.7:51820]" {
+		t.Errorf("the endpoint is %s", at)
+	}
+}

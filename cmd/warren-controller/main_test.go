@@ -361,3 +361,17 @@ func TestVersion(t *testing.T) {
 	}
 	fails(t, 0, []string{"run", "--help"}, "--data-dir", "--advertise", "Examples:")
 }
+
+// TestExampleSettings: the file that the package brings is one that the controller takes.
+func TestExampleSettings(t *testing.T) {
+	cmd := runCommand()
+	if err := cmd.ParseFlags([]string{"--config", "../../systemd/packages/controller.yaml.example"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.PreRunE(cmd, nil); err != nil {
+		t.Error(err)
+	}
+	if at := cmd.Flag("advertise").Value.String(); at != "[controller.example.com:7443]" {
+		t.Errorf("it advertises %s", at)
+	}
+}

@@ -1,0 +1,37 @@
+package packages
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestInstall goes through the life of the packages on a copy of this machine that is thrown away: an
+// overlay over its root, without a network and with a systemd that only says what it is asked for.
+// testdata/install.sh tells the story, and what it must print is beside it.
+func TestInstall(t *testing.T) {
+	built(t, "deb")
+	need(t, "dpkg", "dpkg")
+	need(t, "ip", "iproute2")
+	need(t, "systemd-sysusers", "systemd")
+	if os.Geteuid() != 0 {
+		t.Skip("installing packages needs root, also on a copy of this machine")
+	}
+	if out, err := exec.CommandContext(t.Context(), "unshare", "-mn", "true").CombinedOutput(); err != nil {
+		t.Skipf("no namespaces may be made here: %v: %s", err, out)
+	}
+	dir, err := filepath.Abs(os.Getenv("WARREN_PACKAGES"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", "-mn", "sh", "testdata/install.sh", dir, t.TempDir())
+	out, err := cmd.Output()
+	if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() == 77 {
+		t.Skipf("no overlay may be mounted here: %s", exit.Stderr)
+	}
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	golden(t, "install.txt", string(out))
+}
