@@ -51,6 +51,9 @@ func (h *health) note(s peers.State, p *peers.Plan, now time.Time) {
 			if !known || was.up && !n.up {
 				h.hopeful = now
 			}
+			if !known && in.Generation == p.Newest() && p.Leaving() != 0 {
+				h.eager = now
+			}
 			h.answering = h.answering && n.up
 			next[at] = n
 		}

@@ -103,7 +103,7 @@ func (l *loop) learnControllers(addresses []string) {
 func (l *loop) hello() wire.Hello {
 	return wire.Hello{
 		Protocol: wire.Protocol, Session: l.link.session, Version: l.Version, Backend: l.Kernel.Backend(),
-		Port: l.Port, Endpoints: l.link.local, Keys: l.me.signed,
+		Port: l.Port, Endpoints: l.link.local, Keys: l.me.signed, Retires: true,
 	}
 }
 

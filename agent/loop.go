@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/warren-mesh/warren/peers"
 )
 
 // Times of the loop.
@@ -14,6 +16,7 @@ const (
 	healthEvery = 5 * time.Second        // while all is well, and for peers that are gone for long
 	healthSoon  = time.Second            // while a peer is looked for
 	healthFast  = 50 * time.Millisecond  // in the first moments, when somebody waits for the first handshake
+	fastEach    = time.Millisecond       // and more for each peer: looking at all of them takes a while
 	fastFor     = 3 * time.Second
 	soonFor     = 5 * time.Minute
 )
@@ -31,6 +34,8 @@ type loop struct {
 	saver   *saver
 	pace    pace
 	events  events
+	built   peers.Generation // the newest one whose interface this host had
+	kept    peers.Moved      // how far this host is with leaving a generation, as on disk
 
 	resuming bool // an enrolment is being finished in the background
 	tasks    sync.WaitGroup
@@ -65,8 +70,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			l.hear(ctx)
 		case _, open := <-l.events.c:
 			l.events.note(open)
-		case err := <-l.saver.results:
-			l.saved(err)
+		case r := <-l.saver.results:
+			l.saved(r)
 		case order := <-a.orders:
 			order(ctx, l)
 		case <-timer.C:
@@ -94,7 +99,7 @@ func (l *loop) healthPause(now time.Time) time.Duration {
 	}
 	switch {
 	case now.Sub(l.health.eager) < fastFor:
-		return healthFast
+		return healthFast + time.Duration(len(l.plan.want.Peers))*fastEach
 	case now.Sub(l.health.hopeful) < soonFor:
 		return healthSoon
 	}

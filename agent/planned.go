@@ -51,6 +51,9 @@ func memoKey(mesh string, identity key.Identity, k peers.HostKey) [sha256.Size]b
 
 // adopt makes a plan the one to work towards. The turn that follows applies it.
 func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
+	if l.plan != nil {
+		p = p.WithMoved(p.Moved, l.plan.received.Moved)
+	}
 	checked, problems, next := l.health.memo.check(p)
 	l.health.memo = next
 	for _, problem := range problems {
@@ -58,8 +61,9 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	}
 	l.trouble.set(fromPlan, problems...)
 	now := time.Now()
-	n := &planned{want: checked, received: p, head: head, fresh: fresh, since: now}
-	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0
+	n := &planned{want: checked.Remaining(), received: p, head: head, fresh: fresh, since: now}
+	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0 &&
+		l.plan.received.Moved.Equal(p.Moved)
 	l.compare(l.plan, n)
 	if known := l.plan != nil && samePlaces(l.plan.want.Interfaces, p.Interfaces); !known {
 		l.health.eager = now

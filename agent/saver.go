@@ -18,7 +18,7 @@ const (
 // A saver keeps plans on disk beside the loop, so that a slow disk delays no change. The latest plan wins.
 type saver struct {
 	store   *store.Store
-	results chan error
+	results chan saving
 	writing sync.Mutex // held while something is written
 	mu      sync.Mutex
 	next    *planned
@@ -26,7 +26,7 @@ type saver struct {
 }
 
 func newSaver(s *store.Store) *saver {
-	return &saver{store: s, results: make(chan error, 1), more: make(chan struct{}, 1)}
+	return &saver{store: s, results: make(chan saving, 1), more: make(chan struct{}, 1)}
 }
 
 // offer hands over a plan to keep, with pins where there are new ones.
@@ -130,21 +130,28 @@ func (s *saver) save() (ok bool) {
 	default:
 	}
 	select {
-	case s.results <- err:
+	case s.results <- saving{err: err, moved: p.received.Moved}:
 	default:
 	}
 	return err == nil
 }
 
+// A saving is how keeping a plan went.
+type saving struct {
+	err   error
+	moved peers.Moved // of the plan
+}
+
 // saved takes over how keeping the plan went.
-func (l *loop) saved(err error) {
-	if err != nil {
+func (l *loop) saved(r saving) {
+	if err := r.err; err != nil {
 		p := diskProblem(err)
 		if !sameProblem(l.trouble[fromDisk], p) {
 			l.Log.Error("the plan cannot be kept on disk; the one before is still there", "error", err)
 		}
 		l.trouble.set(fromDisk, p)
 	} else {
+		l.kept = r.moved
 		l.trouble.set(fromDisk)
 		l.trouble.drop(fromFiles, codePlan, codeFallback, codePins)
 	}

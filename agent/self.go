@@ -79,6 +79,7 @@ func (l *loop) restorePlan(kept store.Kept, err error) []peers.Problem {
 		}}
 	}
 	l.adopt(kept.Plan, kept.Head, false)
+	l.built, l.kept = kept.Plan.Newest(), kept.Plan.Moved
 	if kept.Fallback == nil {
 		return nil
 	}

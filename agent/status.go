@@ -283,7 +283,7 @@ func (l *loop) peerReports() []wire.PeerReport {
 			}
 			where := at[peer.ID]
 			out = append(out, wire.PeerReport{
-				ID: peer.ID, Generation: in.Generation, Routed: where.routed && where.in == in,
+				ID: peer.ID, Generation: in.Generation, Routed: l.routed(in, peer.ID, where),
 				State: l.health.pulses[peers.AttemptKey{Link: in.Name, Key: k}].state(found, now),
 			})
 		}

@@ -44,6 +44,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	if l.take(ctx, steps, &want, why) && len(steps) == len(all) {
 		l.done()
 	}
+	l.noteMoves(want)
 }
 
 // take takes steps, looks at what has become of them, and reports whether all went well.
@@ -73,6 +74,7 @@ func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan, w
 // done notes that the host is as planned.
 func (l *loop) done() {
 	l.plan.applied = true
+	l.built = l.plan.want.Newest()
 	l.pace = pace{}
 	l.trouble.set(fromApply)
 	l.wipeKeys(l.seen.state)
@@ -102,7 +104,7 @@ func (l *loop) observe(ctx context.Context) bool {
 func (l *loop) feasible() peers.Plan {
 	want := l.plan.want
 	want.Private = l.me.keys
-	want.Again = l.plan.applied || !l.plan.fresh
+	want.Again = l.built
 	want.Interfaces = slices.DeleteFunc(slices.Clone(want.Interfaces), func(in peers.Interface) bool {
 		_, have := l.me.keys[in.Generation]
 		_, exists := l.seen.state.LinkNamed(in.Name)

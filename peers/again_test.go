@@ -34,10 +34,16 @@ func TestWhoBuildsAgainStarts(t *testing.T) {
 		return false
 	}
 	again := plan
-	again.Again = true
+	again.Again = 1
 	stands := peers.State{Links: []peers.Link{{Name: "wrn1", Backend: "kernel"}}}
 	rotating := again
 	rotating.Interfaces = append([]peers.Interface{}, again.Interfaces[0], peers.Interface{Generation: 2, Name: "wrn0"})
+	rotating.Private = peers.PrivateByGen{1: private, 2: privateOf("shop", 2)}
+	next := rotating
+	next.Peers = []peers.Peer{peer}
+	next.Peers[0].Keys = []peers.HostKey{keyOf("warehouse", 2)}
+	both := next
+	both.Again = 2
 	for _, c := range []struct {
 		name  string
 		state peers.State
@@ -47,7 +53,9 @@ func TestWhoBuildsAgainStarts(t *testing.T) {
 		{"first time", peers.State{}, plan, false},
 		{"interface lost", peers.State{}, again, true},
 		{"interface stands, peer is new", stands, again, false},
-		{"rotation", peers.State{}, rotating, false},
+		{"rotation, older interface lost", peers.State{}, rotating, true},
+		{"rotation, newer interface is new", stands, next, false},
+		{"rotation, newer interface lost", stands, both, true},
 	} {
 		if got := starts(c.state, c.plan); got != c.want {
 			t.Errorf("%s: starts %v, want %v", c.name, got, c.want)

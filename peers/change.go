@@ -37,6 +37,7 @@ type CreateMesh struct {
 type SetMesh struct {
 	MTU       *int `json:"mtu,omitempty"`
 	Keepalive *int `json:"keepalive,omitempty"`
+	Grace     *int `json:"grace,omitempty"`
 }
 
 // CreateToken lets hosts enrol. The secret itself never gets here.
@@ -114,9 +115,11 @@ type StartGeneration struct {
 	Number Generation `json:"number"`
 }
 
-// RetireGeneration ends a rotation: the older of two generations is gone.
+// RetireGeneration ends a rotation: the older of two generations is gone. Hosts that have not moved to the
+// newer one by then are left behind, and named: they have no tunnel until they announce a key of it.
 type RetireGeneration struct {
 	Number Generation `json:"number"`
+	Behind []HostID   `json:"behind,omitempty"`
 }
 
 // Kind is "mesh.create".

@@ -83,6 +83,7 @@ func (d *differ) link(want *Interface) {
 	mtu := linkMTU(want, have)
 	d.mtu[want.Name] = mtu
 	private := d.plan.Private[want.Generation]
+	d.endSessions(want)
 	if !private.IsZero() && (have.Public != private.Public() || have.Port != want.Port) {
 		d.build = append(d.build, SetDevice{Link: want.Name, Private: private, Port: want.Port})
 	}
@@ -105,6 +106,25 @@ func (d *differ) link(want *Interface) {
 	}
 	if !have.Up {
 		d.build = append(d.build, SetLink{Name: want.Name, Up: true})
+	}
+}
+
+// rekeys reports whether an interface gets another private key than it has: it is that of a generation
+// which is over, or its key was lost.
+func (d *differ) rekeys(want *Interface, have *linkIndex) bool {
+	private := d.plan.Private[want.Generation]
+	return !private.IsZero() && !have.Public.IsZero() && have.Public != private.Public()
+}
+
+// endSessions removes the peers of an interface that gets another key. Their sessions end with the key, but
+// what the kernel remembers of them would pass for a proof.
+func (d *differ) endSessions(want *Interface) {
+	have := d.links[want.Name]
+	if have == nil || !d.rekeys(want, have) {
+		return
+	}
+	for i := range have.Peers {
+		d.build = append(d.build, DelPeer{Link: want.Name, Key: have.Peers[i].Key})
 	}
 }
 

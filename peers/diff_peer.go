@@ -13,7 +13,7 @@ func (d *differ) peers(want *Interface) {
 		return
 	}
 	have := d.links[want.Name]
-	if have == nil {
+	if have == nil || d.rekeys(want, have) {
 		have = &linkIndex{Link: &Link{Name: want.Name}}
 	}
 	planned := make([]bool, len(have.Peers))
@@ -73,8 +73,8 @@ func (d *differ) peer(in *Interface, want *Peer, k key.Public, have *LinkPeer) (
 	if psk := d.plan.PSKs[in.Generation][want.ID]; !psk.IsZero() && !psk.Equal(have.PSK) {
 		step.PSK = &psk
 	}
-	if candidates := want.candidates(d.state.IPv6); !have.Endpoint.IsValid() && len(candidates) > 0 {
-		step.Endpoint = candidates[0].At(in.Generation)
+	if !have.Endpoint.IsValid() {
+		step.Endpoint = d.firstEndpoint(in, want)
 	}
 	if seconds := d.plan.Mesh.Keepalive; have.Keepalive != seconds && d.mayKeepalive(in, want, have) {
 		step.Keepalive = &seconds
@@ -88,15 +88,45 @@ func (d *differ) peer(in *Interface, want *Peer, k key.Public, have *LinkPeer) (
 	return step, differs
 }
 
+// firstEndpoint is where a peer is tried first: in a rotation at the candidate where it answers on the
+// other interface, otherwise at the first one.
+func (d *differ) firstEndpoint(in *Interface, want *Peer) netip.AddrPort {
+	candidates := want.candidates(d.state.IPv6)
+	if len(candidates) == 0 {
+		return netip.AddrPort{}
+	}
+	for i := range d.plan.Interfaces {
+		other := &d.plan.Interfaces[i]
+		k, ok := want.Key(other.Generation)
+		if l := d.links[other.Name]; ok && l != nil && other.Generation != in.Generation && d.proven(other, k) {
+			at := slices.IndexFunc(candidates, func(e Endpoint) bool { return e.At(other.Generation) == l.find(k).Endpoint })
+			return candidates[max(0, at)].At(in.Generation)
+		}
+	}
+	return candidates[0].At(in.Generation)
+}
+
 // mayKeepalive says whether a keepalive, which starts a handshake, may be set. Where both ends start
 // one at once, each overwrites the state that the other's answer needs, and both wait 5 s for the next
 // try. So the host that joined later starts: by then the other one knows it. So does a host that lost its
-// interface, but not during a rotation, when all hosts build one at the same time.
+// interface. Where all hosts build one at the same time, in a rotation, Roam starts the handshakes.
 func (d *differ) mayKeepalive(in *Interface, want *Peer, have *LinkPeer) bool {
-	if want.Joined < d.plan.Self.Joined || !have.LastHandshake.IsZero() || have.Keepalive != 0 {
+	switch {
+	case !have.LastHandshake.IsZero() || have.Keepalive != 0:
 		return true
+	case d.links[in.Name] == nil && in.Generation <= d.plan.Again:
+		return true
+	case d.plan.Leaving() != 0 && in.Generation == d.plan.Newest():
+		return false
 	}
-	return d.plan.Again && d.links[in.Name] == nil && len(d.plan.Interfaces) == 1
+	return want.Joined < d.plan.Self.Joined && d.plan.announced(in)
+}
+
+// announced reports whether the controller knows the key of an interface, and so do the others: before
+// that nobody answers.
+func (p *Plan) announced(in *Interface) bool {
+	private := p.Private[in.Generation]
+	return private.IsZero() || private.Public() == in.Public
 }
 
 func hasSurplus(have, want []netip.Prefix) bool {

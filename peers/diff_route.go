@@ -48,22 +48,26 @@ func (d *differ) wantedRoutes() []Route {
 	}
 	for i := range d.plan.Peers {
 		peer := &d.plan.Peers[i]
-		link := d.linkTo(peer)
-		if link == "" {
-			continue
+		if in := d.wayTo(peer); in != nil {
+			out = d.routesTo(out, peer, in.Name, within)
 		}
-		for _, prefix := range peer.Prefixes {
-			r := Route{Prefix: prefix, Link: link, Source: d.plan.Self.Address}
-			if prefix.Addr().Is6() {
-				r.Source = d.plan.Self.Address6
-			}
-			r.MTU = d.routeMTU(peer, link, prefix)
-			foreign := d.state.Foreign
-			if d.plan.Mesh.Overlay.Contains(prefix.Addr()) || d.plan.Mesh.Overlay6.Contains(prefix.Addr()) {
-				foreign = within
-			}
-			out = d.wantRoute(out, r, foreign)
+	}
+	return out
+}
+
+// routesTo appends the routes to a peer through a link, as far as the host can have them.
+func (d *differ) routesTo(out []Route, peer *Peer, link string, within []Foreign) []Route {
+	for _, prefix := range peer.Prefixes {
+		r := Route{Prefix: prefix, Link: link, Source: d.plan.Self.Address}
+		if prefix.Addr().Is6() {
+			r.Source = d.plan.Self.Address6
 		}
+		r.MTU = d.routeMTU(peer, link, prefix)
+		foreign := d.state.Foreign
+		if d.plan.Mesh.Overlay.Contains(prefix.Addr()) || d.plan.Mesh.Overlay6.Contains(prefix.Addr()) {
+			foreign = within
+		}
+		out = d.wantRoute(out, r, foreign)
 	}
 	return out
 }
@@ -90,26 +94,32 @@ func (d *differ) wantRoute(out []Route, r Route, foreign []Foreign) []Route {
 	return append(out, r)
 }
 
-// linkTo is the interface that traffic to a peer takes: the newest generation on which it has answered,
-// or the oldest that both have while it has answered on none.
-func (d *differ) linkTo(peer *Peer) string {
-	link := ""
+// wayTo is the interface that traffic to a peer takes: that of the newest generation on which it has
+// answered, or the oldest that both have while it has answered on none. It never goes back: traffic that
+// has taken the next generation once does so although its interface was lost, because the other end may
+// have left the older one. nil where there is none.
+func (d *differ) wayTo(peer *Peer) *Interface {
+	var way *Interface
+	moved := d.plan.Moved.HasRouted(peer.ID)
 	for i := range d.plan.Interfaces {
 		in := &d.plan.Interfaces[i]
 		k, ok := peer.Key(in.Generation)
 		if !ok || !d.has(in) {
 			continue
 		}
-		if link == "" || d.proven(in.Name, k) {
-			link = in.Name
+		if way == nil || moved || d.proven(in, k) {
+			way = in
 		}
 	}
-	return link
+	return way
 }
 
-func (d *differ) proven(link string, k key.Public) bool {
-	l := d.links[link]
-	if l == nil {
+// proven reports whether a peer has answered on an interface. WireGuard notes a handshake where packets
+// may follow at once: at the end that started it, when the answer has come; at the other one, when the
+// first packet in the new session has come. So whoever sees one may send, and is understood.
+func (d *differ) proven(in *Interface, k key.Public) bool {
+	l := d.links[in.Name]
+	if l == nil || d.rekeys(in, l) {
 		return false
 	}
 	p := l.find(k)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/warren-mesh/warren/peers"
@@ -87,6 +88,18 @@ func (s *story) steps(what string, k *kernel, p peers.Plan) {
 	}
 }
 
+// start tells whose turn it is to start handshakes in a rotation, and lets them.
+func (s *story) start(k *kernel, p peers.Plan) {
+	_, attempts := peers.Roam(k.state(), p, nil, epoch)
+	steps, _ := peers.Roam(k.state(), p, attempts, epoch.Add(4500*time.Millisecond))
+	for _, step := range steps {
+		fmt.Fprintf(s, "later: %s\n", shortKeys(step.String()))
+		if err := k.apply(step); err != nil {
+			s.t.Errorf("%v: %v", step, err)
+		}
+	}
+}
+
 // shortKeys shortens public keys to what a reader can compare.
 func shortKeys(line string) string {
 	words := strings.Fields(line)
@@ -154,6 +167,9 @@ func tellRotation(s *story) {
 	all := func(what string) {
 		for _, h := range inv.SortedHosts() {
 			s.steps(what, kernels[h.Name], planOf(s.t, inv, h.Name))
+			if len(inv.Mesh.Generations) == 2 {
+				s.start(kernels[h.Name], planOf(s.t, inv, h.Name))
+			}
 		}
 	}
 	quiet := &story{t: s.t}

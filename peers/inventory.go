@@ -55,6 +55,8 @@ type Mesh struct {
 	Generations []GenerationMark `json:"generations"`        // one, or two while a rotation runs, ascending
 	NextIndex   uint32           `json:"next_index"`         // where the search for a free address begins
 	Schedule    *Schedule        `json:"schedule,omitempty"` // of rotations
+	// Grace is for how long a rotation waits for hosts that are away, in seconds; 0 is DefaultGrace.
+	Grace int `json:"grace,omitempty"`
 }
 
 // A GenerationMark says since when a generation exists.
@@ -196,6 +198,14 @@ func (m *Mesh) Current() Generation {
 		return 0
 	}
 	return m.Generations[len(m.Generations)-1].Number
+}
+
+// GraceTime is for how long a rotation waits for hosts that are away.
+func (m *Mesh) GraceTime() time.Duration {
+	if m.Grace == 0 {
+		return DefaultGrace
+	}
+	return time.Duration(m.Grace) * time.Second
 }
 
 // HasGeneration reports whether keys of generation g are in use.

@@ -24,9 +24,10 @@ type Plan struct {
 	Peers      []Peer       `json:"peers,omitempty"` // by id, ascending
 	PSKs       PSKs         `json:"-"`
 	Private    PrivateByGen `json:"-"`
-	// Again says that the host had the interface before. If it has to build it anew, it starts the
-	// handshakes: the others still believe in sessions that are gone.
-	Again bool `json:"-"`
+	Moved      Moved        `json:"moved,omitzero"`
+	// Again is the newest generation whose interface the host had before. If it has to build that anew,
+	// it starts the handshakes: the others still believe in sessions that are gone.
+	Again Generation `json:"-"`
 	// Found are the largest packets that were found to arrive at peers. Peers that were not tried have none.
 	Found map[HostID]int `json:"-"`
 }
@@ -113,7 +114,7 @@ func (inv *Inventory) PlanAlone(id HostID) (Plan, error) {
 	for _, mark := range m.Generations {
 		g := mark.Number
 		p.Interfaces = append(p.Interfaces, Interface{
-			Generation: g, Name: g.Link(), Port: h.Port + uint16(g.Slot()), MTU: m.MTU, Public: h.key(g).Public,
+			Generation: g, Name: g.Link(), Port: h.Port + uint16(g.Slot()), MTU: m.MTU, Public: h.Key(g),
 		})
 	}
 	return p, nil
@@ -183,13 +184,14 @@ func (k EndpointKind) rank() int {
 	return slices.Index([]EndpointKind{EndpointPinned, EndpointObserved, EndpointLocal}, k)
 }
 
-func (h *Host) key(g Generation) HostKey {
+// Key is the host's key of a generation; zero where it has announced none.
+func (h *Host) Key(g Generation) key.Public {
 	for _, k := range h.Keys {
 		if k.Generation == g {
-			return k
+			return k.Public
 		}
 	}
-	return HostKey{}
+	return key.Public{}
 }
 
 // Key is the peer's key of a generation.

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"hash/fnv"
 	"net/netip"
 	"time"
 
@@ -16,6 +17,15 @@ const (
 	roamSlow     = 30 * time.Second  // for one candidate once all were tried roamRounds times
 	roamDoubt    = roamStale         // for a peer whose last handshake is yet to come: the clock went back
 	roamRounds   = 3
+)
+
+// Times after which the handshakes of a new generation are started. The other end has to have the key of
+// this host by then: a first message that comes too early is lost, and the next one follows after 5 s.
+// They are spread so that in a large mesh nobody has to answer all the others at once.
+const (
+	startAfter  = 500 * time.Millisecond
+	startSpread = 4 * time.Millisecond // for each peer
+	startMost   = 4 * time.Second
 )
 
 // An Attempt remembers how a host tries to reach a peer that does not answer.
@@ -42,6 +52,9 @@ func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]St
 		if !ok {
 			continue
 		}
+		if p.Leaving() != 0 && in.Generation == p.Newest() && !p.announced(&in) {
+			continue // nobody can answer yet
+		}
 		have := make(map[key.Public]*LinkPeer, len(link.Peers))
 		for i := range link.Peers {
 			have[link.Peers[i].Key] = &link.Peers[i]
@@ -54,6 +67,7 @@ func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]St
 			}
 			at := AttemptKey{Link: in.Name, Key: k}
 			r := roamer{want: &p.Peers[i], have: peer, in: in, candidates: p.Peers[i].candidates(s.IPv6)}
+			r.start, r.starts = p.start(&in, r.want)
 			step, attempt, move := r.next(attempts[at], now, p.Mesh.Keepalive)
 			next[at] = attempt
 			if move {
@@ -76,6 +90,22 @@ type roamer struct {
 	have       *LinkPeer
 	in         Interface
 	candidates []Endpoint
+	starts     bool          // this end starts the handshake
+	start      time.Duration // after which time
+}
+
+// start says whether this host is the end that starts the handshake with a peer on the interface of a new
+// generation, and after which time.
+func (p *Plan) start(in *Interface, want *Peer) (time.Duration, bool) {
+	if p.Leaving() == 0 || in.Generation != p.Newest() || want.Joined > p.Self.Joined {
+		return 0, false
+	}
+	spread := min(time.Duration(len(p.Peers))*startSpread, startMost)
+	h := fnv.New64a()
+	// A hash never fails.
+	_, _ = h.Write([]byte(string(p.Self.ID) + string(want.ID)))
+	_, _ = h.Write([]byte{byte(in.Generation)})
+	return startAfter + time.Duration(h.Sum64()%uint64(spread)), true
 }
 
 // patience is how long to wait for the present candidate.
@@ -97,6 +127,9 @@ func (r *roamer) at(tried int) netip.AddrPort {
 func (r *roamer) next(a Attempt, now time.Time, keepalive int) (SetPeer, Attempt, bool) {
 	if a.Since.IsZero() || now.Before(a.Since) {
 		return SetPeer{}, Attempt{Since: now, Tried: a.Tried}, false
+	}
+	if r.starts && a.Tried == 0 && r.have.Keepalive == 0 && r.have.LastHandshake.IsZero() && now.Sub(a.Since) >= r.start {
+		return SetPeer{Link: r.in.Name, Host: r.want.Name, Key: r.have.Key, Keepalive: &keepalive}, Attempt{Since: now}, true
 	}
 	if now.Sub(a.Since) < r.patience(a, now) {
 		return SetPeer{}, a, false

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Defaults of a mesh.
@@ -11,8 +12,11 @@ const (
 	DefaultMTU       = 1420 // 1500 less 80 bytes: IPv6, UDP and WireGuard headers
 	DefaultKeepalive = 25   // seconds, below the 30 s after which NAT tables forget UDP flows (RFC 4787 REQ-5 allows 120)
 	DefaultPort      = 51820
-	minMTU           = 1280 // RFC 8200 §5: IPv6 needs it
+	DefaultGrace     = 7 * 24 * time.Hour // a host that is away for longer is left behind by a rotation
+	minMTU           = 1280               // RFC 8200 §5: IPv6 needs it
 	maxMTU           = 9000
+	minGrace         = 10 * time.Second
+	maxGrace         = 90 * 24 * time.Hour
 )
 
 func (op CreateMesh) apply(d *draft) {
@@ -68,8 +72,8 @@ func privateRanges() []netip.Prefix {
 
 func (op SetMesh) apply(d *draft) {
 	m := d.next.Mesh
-	if op.MTU == nil && op.Keepalive == nil {
-		d.refuse("change-empty", "mesh", "name a setting: mtu=1380 or keepalive=25", "nothing to set")
+	if op.MTU == nil && op.Keepalive == nil && op.Grace == nil {
+		d.refuse("change-empty", "mesh", "name a setting: mtu=1380, keepalive=25 or grace=7d", "nothing to set")
 	}
 	if op.MTU != nil {
 		if m.MTU = *op.MTU; m.MTU < minMTU || m.MTU > maxMTU {
@@ -79,6 +83,12 @@ func (op SetMesh) apply(d *draft) {
 	if op.Keepalive != nil {
 		if m.Keepalive = *op.Keepalive; m.Keepalive < 5 || m.Keepalive > 120 {
 			d.refuse("keepalive-invalid", "mesh/keepalive", "", "%d s is no keepalive: want 5 to 120 s", m.Keepalive)
+		}
+	}
+	if op.Grace != nil {
+		if m.Grace = *op.Grace; m.GraceTime() < minGrace || m.GraceTime() > maxGrace {
+			d.refuse("grace-invalid", "mesh/grace", "", "%v is no time to wait for hosts that are away: want %v to %v",
+				m.GraceTime(), minGrace, maxGrace)
 		}
 	}
 	d.putMesh(m)
@@ -103,6 +113,11 @@ func (op RetireGeneration) apply(d *draft) {
 		d.refuse("generation-order", fmt.Sprintf("generation/%d", op.Number), "warren rotate status",
 			"generation %d is not the older one of two", op.Number)
 		return
+	}
+	for i, id := range op.Behind {
+		if h, ok := d.host(id); ok && hasKey(h.Keys, m.Current()) || slices.Contains(op.Behind[:i], id) {
+			d.refuse("behind-invalid", "host/"+h.Name, "", "host %q is not behind, or is named twice", h.Name)
+		}
 	}
 	m.Generations = slices.Clone(m.Generations[1:])
 	d.putMesh(m)

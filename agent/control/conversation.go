@@ -132,7 +132,7 @@ func (c *conversation) report(w io.Writer, told *wire.Report, pace *pacer) error
 	if pace.last.IsZero() && len(out.Keys) == 0 {
 		level = min(level, routine) // the first is complete, and a restarted controller gets one of everybody
 	}
-	pace.want(time.Now(), level)
+	pace.want(time.Now(), level, len(now.Peers))
 	if pace.due.IsZero() || time.Now().Before(pace.due) {
 		return nil
 	}

@@ -26,7 +26,7 @@ type Held struct {
 func (h *Held) next(d *wire.Down, self peers.HostID, mesh string) (*Held, error) {
 	switch d.Kind {
 	case wire.DownSnapshot:
-		return snapshot(d, self, mesh)
+		return h.snapshot(d, self, mesh)
 	case wire.DownCurrent:
 		if h == nil {
 			return nil, errors.New("the controller takes this agent to have a plan, which it has not")
@@ -36,15 +36,34 @@ func (h *Held) next(d *wire.Down, self peers.HostID, mesh string) (*Held, error)
 		return &n, nil
 	case wire.DownDelta:
 		return h.delta(d, self, mesh)
+	case wire.DownRetire:
+		return h.retire(d)
 	}
 	return nil, fmt.Errorf("a message of kind %q is not known here: is the controller much newer?", d.Kind)
 }
 
-func snapshot(d *wire.Down, self peers.HostID, mesh string) (*Held, error) {
+func (h *Held) retire(d *wire.Down) (*Held, error) {
+	if h == nil || d.Retire == nil {
+		return nil, errors.New("the end of a generation with nobody, or in no plan")
+	}
+	n := *h
+	n.Plan = h.Plan.Retire(d.Retire.Generation, d.Retire.Peers...)
+	return &n, nil
+}
+
+// moved is what is remembered of how far the host is with leaving a generation.
+func (h *Held) moved() peers.Moved {
+	if h == nil {
+		return peers.Moved{}
+	}
+	return h.Plan.Moved
+}
+
+func (h *Held) snapshot(d *wire.Down, self peers.HostID, mesh string) (*Held, error) {
 	if d.Plan == nil {
 		return nil, errors.New("a snapshot without a plan")
 	}
-	n := &Held{Plan: *d.Plan, Head: d.Head}
+	n := &Held{Plan: d.Plan.WithMoved(h.moved()), Head: d.Head}
 	n.Plan.Revision = d.Revision
 	n.Plan.Peers = slices.SortedFunc(slices.Values(d.Peers), peers.ComparePeers)
 	twice := slices.CompactFunc(slices.Clone(n.Plan.Peers), func(a, b peers.Peer) bool { return a.ID == b.ID })
@@ -72,7 +91,7 @@ func (h *Held) delta(d *wire.Down, self peers.HostID, mesh string) (*Held, error
 	}
 	n := &Held{Plan: h.Plan, Head: d.Head}
 	if d.Plan != nil {
-		n.Plan = *d.Plan
+		n.Plan = d.Plan.WithMoved(h.moved())
 	}
 	n.Plan.Revision = d.Revision
 	n.Plan.Peers = merge(h.Plan.Peers, d.Peers, d.Remove)

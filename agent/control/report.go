@@ -13,16 +13,20 @@ import (
 type news int
 
 const (
-	nothing news = iota
-	routine      // only that a revision was applied: a thousand agents would say it at once
-	urgent       // somebody may wait for it
+	nothing  news = iota
+	routine       // only that a revision was applied: a thousand agents would say it at once
+	urgent        // somebody may wait for it
+	pressing      // a rotation waits for it; there is only so much of it, so it need not be slowed down
 )
 
 // Times between reports.
 const (
 	routineWithin = 10 * time.Second
+	routineLeast  = time.Second // in a mesh of few hosts
+	routineEach   = 10 * time.Millisecond
 	urgentFirst   = 250 * time.Millisecond
 	urgentMost    = 10 * time.Second
+	pressingEach  = 4 * time.Millisecond // and more for each peer: a large mesh says it in fewer reports
 )
 
 // changes is what a report says that was not said before, and how soon it should be said.
@@ -47,7 +51,7 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 		tell(urgent)
 	}
 	if out.Keys = newKeys(before.Keys, now.Keys); len(out.Keys) > 0 {
-		tell(urgent)
+		tell(pressing)
 	}
 	told, peerNews := changedPeers(before.Peers, now.Peers)
 	out.Peers = told
@@ -88,19 +92,32 @@ func changedPeers(before, now []wire.PeerReport) (out []wire.PeerReport, level n
 	for _, p := range before {
 		old[peerAt{p.ID, p.Generation}] = p
 	}
+	newest, rotating := generations(now)
 	for _, p := range now {
 		was, known := old[peerAt{p.ID, p.Generation}]
 		if known && was == p {
 			continue
 		}
 		out = append(out, p)
-		if !known && p.State == wire.PeerConnecting {
+		switch {
+		case rotating && p.Generation == newest && p.Routed:
+			level = pressing
+		case !known && p.State == wire.PeerConnecting:
 			level = max(level, routine)
-		} else {
-			level = urgent
+		default:
+			level = max(level, urgent)
 		}
 	}
 	return out, level
+}
+
+// generations gives the newest generation of some peers, and whether there are two.
+func generations(all []wire.PeerReport) (newest peers.Generation, several bool) {
+	for _, p := range all {
+		several = several || newest != 0 && p.Generation != newest
+		newest = max(newest, p.Generation)
+	}
+	return newest, several
 }
 
 // A pacer decides when the next report goes out: at once after a quiet time, less and less often while
@@ -112,7 +129,7 @@ type pacer struct {
 }
 
 // want notes that there is something to say.
-func (p *pacer) want(now time.Time, n news) {
+func (p *pacer) want(now time.Time, n news, peers int) {
 	due := now
 	switch n {
 	case nothing:
@@ -122,15 +139,23 @@ func (p *pacer) want(now time.Time, n news) {
 		if !p.due.IsZero() {
 			return
 		}
-		due = now.Add(rand.N(routineWithin))
+		due = now.Add(rand.N(min(routineWithin, routineLeast+time.Duration(peers)*routineEach)))
 	case urgent:
-		if earliest := p.last.Add(p.spacing); !p.last.IsZero() && due.Before(earliest) {
-			due = earliest
-		}
+		due = p.after(now, p.spacing)
+	case pressing:
+		due = p.after(now, min(p.spacing, urgentFirst+time.Duration(peers)*pressingEach))
 	}
 	if p.due.IsZero() || due.Before(p.due) {
 		p.due = due
 	}
+}
+
+// after is now, or a while after the last report where that is later.
+func (p *pacer) after(now time.Time, spacing time.Duration) time.Time {
+	if earliest := p.last.Add(spacing); !p.last.IsZero() && now.Before(earliest) {
+		return earliest
+	}
+	return now
 }
 
 // sent notes that it was said.

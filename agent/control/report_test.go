@@ -32,7 +32,7 @@ func TestChanges(t *testing.T) {
 		"problem": {base(func(r *wire.Report) { r.Problems = &one }), urgent, func(r wire.Report) bool {
 			return r.Problems == &one && r.Revision == 5
 		}},
-		"key": {base(func(r *wire.Report) { r.Keys = append(r.Keys, peers.HostKey{Generation: 2}) }), urgent, func(r wire.Report) bool {
+		"key": {base(func(r *wire.Report) { r.Keys = append(r.Keys, peers.HostKey{Generation: 2}) }), pressing, func(r wire.Report) bool {
 			return len(r.Keys) == 1 && r.Keys[0].Generation == 2
 		}},
 		"peer down": {base(func(r *wire.Report) {
@@ -48,7 +48,7 @@ func TestChanges(t *testing.T) {
 		}), urgent, func(r wire.Report) bool { return len(r.Peers) == 2 }},
 		"peer routed on the next generation": {base(func(r *wire.Report) {
 			r.Peers = append(r.Peers, wire.PeerReport{ID: "a", Generation: 2, State: wire.PeerUp, Routed: true})
-		}), urgent, func(r wire.Report) bool { return len(r.Peers) == 1 && r.Peers[0].Routed }},
+		}), pressing, func(r wire.Report) bool { return len(r.Peers) == 1 && r.Peers[0].Routed }},
 		"generation": {base(func(r *wire.Report) { r.Generation = 2 }), urgent, func(r wire.Report) bool { return r.Generation == 2 }},
 	}
 	for name, c := range cases {
@@ -66,18 +66,18 @@ func TestChanges(t *testing.T) {
 func TestPacer(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var p pacer
-	p.want(start, urgent)
+	p.want(start, urgent, 0)
 	if !p.due.Equal(start) {
 		t.Errorf("the first is due after %v, want at once", p.due.Sub(start))
 	}
 	p.sent(start)
-	p.want(start, nothing)
+	p.want(start, nothing, 0)
 	if !p.due.IsZero() {
 		t.Error("nothing is due")
 	}
 	count, now := 0, start
 	for end := start.Add(time.Hour); now.Before(end); now = now.Add(50 * time.Millisecond) {
-		p.want(now, urgent)
+		p.want(now, urgent, 0)
 		if !p.due.After(now) {
 			p.sent(now)
 			count++
@@ -88,7 +88,7 @@ func TestPacer(t *testing.T) {
 	}
 	quiet := now.Add(time.Minute)
 	p.sent(now)
-	p.want(quiet, urgent)
+	p.want(quiet, urgent, 0)
 	if p.due.After(quiet) {
 		t.Errorf("after a quiet minute it is due after %v, want at once", p.due.Sub(quiet))
 	}
@@ -97,18 +97,18 @@ func TestPacer(t *testing.T) {
 func TestPacerCoalescesRoutine(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var p pacer
-	p.want(start, routine)
+	p.want(start, routine, 0)
 	due := p.due
 	if late := due.Sub(start); late < 0 || late > routineWithin {
 		t.Errorf("due after %v, want within %v", late, routineWithin)
 	}
 	for range 100 {
-		p.want(start, routine)
+		p.want(start, routine, 0)
 	}
 	if !p.due.Equal(due) {
 		t.Error("asking again changed when it is due")
 	}
-	p.want(start, urgent)
+	p.want(start, urgent, 0)
 	if !p.due.Equal(start) {
 		t.Error("something urgent has to wait for the routine")
 	}

@@ -232,7 +232,7 @@ func planFor(n int) peers.Plan {
 			ID: "self", Address: netip.MustParseAddr("10.90.0.1"), Address6: netip.MustParseAddr("fd00:90::1"),
 			Joined: peers.Revision(n + 10),
 		},
-		Interfaces: []peers.Interface{{Generation: 2, Name: "wrn0", Port: 51820, MTU: 1420}},
+		Interfaces: []peers.Interface{{Generation: 2, Name: "wrn0", Port: 51820, MTU: 1420, Public: public("self")}},
 		PSKs:       peers.PSKs{2: {}},
 		Private:    peers.PrivateByGen{2: private("self")},
 	}

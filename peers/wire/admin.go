@@ -18,6 +18,7 @@ const (
 	PathHosts       = "/v1/hosts"
 	PathMesh        = "/v1/mesh"
 	PathAdmins      = "/v1/admins"
+	PathRotation    = "/v1/rotation"
 )
 
 // A TokenOrder asks for an enrolment token (POST /v1/tokens).
@@ -86,6 +87,7 @@ type MeshView struct {
 	Overlay6    netip.Prefix           `json:"overlay6"`
 	MTU         int                    `json:"mtu"`
 	Keepalive   int                    `json:"keepalive"`
+	Grace       int                    `json:"grace"        doc:"seconds that a rotation waits for hosts that are away"`
 	Created     time.Time              `json:"created"`
 	Revision    peers.Revision         `json:"revision"`
 	Head        peers.Hash             `json:"head"`
@@ -101,6 +103,7 @@ type MeshView struct {
 type MeshSettings struct {
 	MTU       *int `json:"mtu,omitempty"       doc:"bytes, of the tunnel interfaces"`
 	Keepalive *int `json:"keepalive,omitempty" doc:"seconds"`
+	Grace     *int `json:"grace,omitempty"     doc:"seconds that a rotation waits for hosts that are away"`
 }
 
 // An AdminView is somebody who may administer the mesh from elsewhere (GET, POST /v1/admins).

@@ -15,6 +15,7 @@ const (
 	DownDelta    = "delta"    // Upsert and Remove, PSKs of what is upserted; Plan where the own part changed
 	DownCurrent  = "current"  // nothing changed since the agent's revision
 	DownPending  = "pending"  // waits for an admin's approval; a snapshot follows by itself
+	DownRetire   = "retire"   // Retire; only for agents that said Hello.Retires, revision and head mean nothing
 	DownPing     = "ping"     // answer with UpPong at once
 	DownGoodbye  = "goodbye"  // the stream ends for the reason in Fault
 )
@@ -31,10 +32,18 @@ type Down struct {
 	Remove   []peers.HostID `json:"remove,omitempty"`
 	// PSKs are pre-shared keys in base64 by generation and host. They are only for the reader of this
 	// message, which is why the records of Peers are without them.
-	PSKs  map[peers.Generation]map[peers.HostID]string `json:"psks,omitempty"`
-	Fault *Fault                                       `json:"fault,omitempty"`
+	PSKs   map[peers.Generation]map[peers.HostID]string `json:"psks,omitempty"`
+	Retire *Retire                                      `json:"retire,omitempty"`
+	Fault  *Fault                                       `json:"fault,omitempty"`
 	// Controllers are the addresses of all controllers, HOST:PORT, where the agent shall know them.
 	Controllers []string `json:"controllers,omitempty"`
+}
+
+// A Retire tells a host that a generation is over with some peers: traffic between them takes the next one
+// at both ends. To be told again changes nothing.
+type Retire struct {
+	Generation peers.Generation `json:"generation"`
+	Peers      []peers.HostID   `json:"peers"`
 }
 
 // AppendLine appends the message as one line to dst. The peers are given as they were encoded once for
@@ -107,8 +116,9 @@ type Hello struct {
 	Version   string           `json:"version"`
 	Backend   string           `json:"backend"`
 	Port      uint16           `json:"port"`
-	Endpoints []peers.Endpoint `json:"endpoints"` // pinned and local ones; the controller adds what it observes
-	Keys      []peers.HostKey  `json:"keys"`      // of all generations that the agent has
+	Endpoints []peers.Endpoint `json:"endpoints"`         // pinned and local ones; the controller adds what it observes
+	Keys      []peers.HostKey  `json:"keys"`              // of all generations that the agent has
+	Retires   bool             `json:"retires,omitempty"` // understands DownRetire
 }
 
 // A Report is what an agent tells about itself; nil and zero fields say nothing new. The first one on a
@@ -127,5 +137,6 @@ type PeerReport struct {
 	ID         peers.HostID     `json:"id"`
 	Generation peers.Generation `json:"generation"`
 	State      string           `json:"state"` // PeerUp, PeerConnecting, PeerDown
-	Routed     bool             `json:"routed,omitempty"`
+	// Routed says that all traffic to the peer takes this generation, also after a restart.
+	Routed bool `json:"routed,omitempty"`
 }

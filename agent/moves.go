@@ -1,0 +1,39 @@
+package agent
+
+import (
+	"github.com/warren-mesh/warren/peers"
+)
+
+// noteMoves notes which peers' traffic has moved to the newest generation while an older one is being left.
+// It is told to the controller when it is on disk, because the pair may leave the older one as soon as both
+// ends have told it: after a restart this host must not go back to it.
+func (l *loop) noteMoves(want peers.Plan) {
+	if want.Leaving() == 0 {
+		return
+	}
+	newest := want.Newest()
+	var moved []peers.HostID
+	for id, g := range peers.Ways(l.seen.state, want) {
+		if g == newest && !want.Moved.HasRouted(id) {
+			moved = append(moved, id)
+		}
+	}
+	if len(moved) == 0 {
+		return
+	}
+	p := l.plan
+	p.received = p.received.Route(moved...)
+	p.want.Moved = p.received.Moved
+	l.saver.offer(p.received, p.head, nil)
+	l.Log.Info("traffic has moved to the next generation", "generation", uint64(newest), "peers", len(moved))
+}
+
+// routed reports whether all traffic to a peer takes the generation of an interface. Of the newest one in
+// a rotation it is said only when that is on disk.
+func (l *loop) routed(in *peers.Interface, id peers.HostID, at place) bool {
+	p := &l.plan.want
+	if g := p.Leaving(); g != 0 && in.Generation == p.Newest() {
+		return l.kept.From == g && l.kept.HasRouted(id)
+	}
+	return at.routed && at.in == in
+}

@@ -1,0 +1,41 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// A RotationOrder asks for a rotation (POST /v1/rotation).
+type RotationOrder struct {
+	Why string `json:"why,omitempty" maxLength:"500" doc:"for the audit log"`
+}
+
+// A RotationView is how far a rotation is (GET /v1/rotation). While none runs the phase is idle and there
+// are no pairs.
+type RotationView struct {
+	Generation peers.Generation  `json:"generation"         doc:"the newest one"`
+	Previous   *peers.Generation `json:"previous"           doc:"the one being left; null while no rotation runs"`
+	Phase      peers.Phase       `json:"phase"              enum:"idle,announce,prove,switch,retire" doc:"what it waits for"`
+	Started    time.Time         `json:"started"            doc:"when the newest generation began"`
+	Pairs      RotationPairs     `json:"pairs"`
+	Waiting    []RotationWait    `json:"waiting"            doc:"hosts that others wait for"`
+	GraceEnds  *time.Time        `json:"grace_ends"         doc:"when hosts that are away are left behind; null while none runs"`
+	Next       *time.Time        `json:"next"               doc:"of the schedule; null for none"`
+}
+
+// RotationPairs counts pairs of hosts.
+type RotationPairs struct {
+	Total    int `json:"total"`
+	Proven   int `json:"proven"   doc:"have shaken hands on the newest generation"`
+	Switched int `json:"switched" doc:"send their traffic over it, both ends"`
+	Retired  int `json:"retired"  doc:"have dropped the previous one"`
+}
+
+// A RotationWait is a host that others wait for.
+type RotationWait struct {
+	Host   string           `json:"host"`
+	Reason string           `json:"reason"`
+	Code   peers.WaitReason `json:"code" enum:"offline,no-key,no-answer,traffic"`
+	Since  time.Time        `json:"since"`
+}
