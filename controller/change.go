@@ -44,7 +44,7 @@ func (c *Controller) change(ctx context.Context, by, why string, what decide) (*
 		}
 		err = c.ledger.Append(ctx, entry)
 		if err == nil {
-			return next, c.publish(next, entry)
+			return next, c.publish(ctx, next, entry)
 		}
 		c.behind = true
 		if !errors.Is(err, peers.ErrConflict) {
@@ -72,12 +72,14 @@ func ledgerFault(err error) *wire.Fault {
 }
 
 // publish lets everybody know of an inventory that the ledger has.
-func (c *Controller) publish(inv *peers.Inventory, e peers.Entry) error {
-	if err := c.feed.Publish(inv, e); err != nil {
+func (c *Controller) publish(ctx context.Context, inv *peers.Inventory, e peers.Entry) error {
+	before := c.feed.Inventory()
+	if err := c.publishFeed(ctx, inv, e); err != nil {
 		c.behind = true
 		return fmt.Errorf("publish revision %d: %w", e.Revision, err)
 	}
 	ids, _ := e.Hosts()
+	c.followMoves(before, inv, ids)
 	for _, id := range ids {
 		if fault := barred(inv, id); fault != nil {
 			c.sessions.end(id, fault)
@@ -85,6 +87,23 @@ func (c *Controller) publish(inv *peers.Inventory, e peers.Entry) error {
 		if inv.Hosts[id] == nil {
 			c.book.Forget(id)
 		}
+	}
+	return nil
+}
+
+// publishFeed lets the feed know. The secret of a new generation comes before the hosts hear of it, and
+// that of an old one goes after they have.
+func (c *Controller) publishFeed(ctx context.Context, inv *peers.Inventory, e peers.Entry) error {
+	if e.Kind == (peers.StartGeneration{}).Kind() {
+		if err := c.reloadSecrets(ctx, inv); err != nil {
+			return err
+		}
+	}
+	if err := c.feed.Publish(inv, e); err != nil {
+		return err
+	}
+	if e.Kind == (peers.RetireGeneration{}).Kind() {
+		return c.reloadSecrets(ctx, inv)
 	}
 	return nil
 }
@@ -100,7 +119,7 @@ func (c *Controller) catchUp(ctx context.Context) error {
 		if err != nil {
 			return ledgerFault(err)
 		}
-		if err := c.publish(next, e); err != nil {
+		if err := c.publish(ctx, next, e); err != nil {
 			return err
 		}
 		inv = next

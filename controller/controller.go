@@ -56,10 +56,12 @@ type Controller struct {
 	feed    *feed.Feed    // the state, and what it means to hosts
 	rounds  chan struct{} // taken from by whoever wants to know that Run comes round
 
-	sessions sessions
-	book     *report.Book
-	limits   limits
-	warned   atomic.Bool // of hosts that know more than the ledger
+	sessions  sessions
+	book      *report.Book
+	moves     moves
+	destroyed peers.Generation // up to which secrets are known to be gone; belongs to Run
+	limits    limits
+	warned    atomic.Bool // of hosts that know more than the ledger
 }
 
 // limits are for those who come in.
@@ -106,6 +108,7 @@ func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) 
 	if c.book, err = c.loadBook(ctx); err != nil {
 		return nil, err
 	}
+	c.moves.watch(&inv.Mesh)
 	return c, nil
 }
 
@@ -142,6 +145,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer keep.Stop()
 	watchdog := time.NewTicker(watchdogEvery)
 	defer watchdog.Stop()
+	rotate := time.NewTicker(rotateEvery)
+	defer rotate.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -158,6 +163,8 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.keepSeen(ctx)
 		case now := <-watchdog.C:
 			c.sessions.cutStuck(now.Add(-stuckAfter))
+		case now := <-rotate.C:
+			c.rotate(ctx, now)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
@@ -18,6 +19,7 @@ func (c *Controller) meshView(inv *peers.Inventory) wire.MeshView {
 	m := &inv.Mesh
 	return wire.MeshView{
 		ID: m.ID, Name: m.Name, Overlay: m.Overlay, Overlay6: m.Overlay6, MTU: m.MTU, Keepalive: m.Keepalive,
+		Grace:   int(m.GraceTime() / time.Second),
 		Created: m.Created, Revision: inv.Revision, Head: inv.Head, Generations: m.Generations,
 		Pin: c.identity.Identity(), Controllers: append([]string{}, c.settings.Advertise...),
 		Version: c.settings.Version, Hosts: len(inv.Hosts), Online: len(c.sessions.ids()),
@@ -27,7 +29,7 @@ func (c *Controller) meshView(inv *peers.Inventory) wire.MeshView {
 // SetMesh changes settings of the mesh.
 func (c *Controller) SetMesh(ctx context.Context, by string, s wire.MeshSettings) (wire.MeshView, error) {
 	inv, err := c.change(ctx, by, "", func(*peers.Inventory) (peers.Op, error) {
-		return peers.SetMesh{MTU: s.MTU, Keepalive: s.Keepalive}, nil
+		return peers.SetMesh{MTU: s.MTU, Keepalive: s.Keepalive, Grace: s.Grace}, nil
 	})
 	if err != nil {
 		return wire.MeshView{}, err

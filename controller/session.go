@@ -27,6 +27,7 @@ type session struct {
 	why     atomic.Pointer[wire.Fault] // set before over is closed; nil for no goodbye
 	ending  atomic.Bool
 	ping    chan struct{}
+	retire  chan struct{} // there are pairs to retire
 	pong    chan struct{}
 	doubted atomic.Bool  // somebody waits for a pong
 	writing atomic.Int64 // since when a Write or Flush runs, in Unix nanoseconds; 0 for none
@@ -36,7 +37,7 @@ type session struct {
 func newSession(id peers.HostID, run string, pipe api.Pipe) *session {
 	return &session{
 		id: id, run: run, pipe: pipe,
-		over: make(chan struct{}), ping: make(chan struct{}, 1), pong: make(chan struct{}, 1),
+		over: make(chan struct{}), ping: make(chan struct{}, 1), pong: make(chan struct{}, 1), retire: make(chan struct{}, 1),
 	}
 }
 

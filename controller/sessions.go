@@ -84,6 +84,15 @@ func (ss *sessions) end(id peers.HostID, why *wire.Fault) {
 	}
 }
 
+// toRetire lets the session of a host look for pairs to retire.
+func (ss *sessions) toRetire(id peers.HostID) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if s := ss.live[id]; s != nil {
+		offer(s.retire)
+	}
+}
+
 func (ss *sessions) online(id peers.HostID) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()

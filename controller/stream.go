@@ -53,6 +53,7 @@ func (c *Controller) Stream(ctx context.Context, who api.Caller, pipe api.Pipe) 
 		return err
 	}
 	c.book.Hello(id, hello, time.Now())
+	c.moves.hello(id, hello)
 	c.noteOldLedger(id, hello)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -138,6 +139,7 @@ func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
 			offer(s.pong)
 		case up.Kind == wire.UpReport && up.Report != nil:
 			c.book.Report(s.id, up.Report, time.Now())
+			c.moves.hear(c.Inventory(), s.id, up.Report.Peers)
 			if len(up.Report.Keys) == 0 {
 				continue
 			}

@@ -21,6 +21,9 @@ func (c *Controller) talk(ctx context.Context, s *session, hello *wire.Hello, se
 	if w.extra, err = c.firstWords(); err != nil {
 		return err
 	}
+	if hello.Retires {
+		offer(s.retire) // the host may have missed some
+	}
 	for {
 		changed := c.feed.Changed()
 		if err := w.catchUp(); err != nil {
@@ -29,6 +32,8 @@ func (c *Controller) talk(ctx context.Context, s *session, hello *wire.Hello, se
 		settled()
 		select {
 		case <-changed:
+		case <-s.retire:
+			err = w.retire()
 		case <-s.ping:
 			err = s.tell(&wire.Down{Kind: wire.DownPing})
 		case <-s.over:
@@ -58,6 +63,9 @@ type writer struct {
 	told    peers.Revision // 0: nothing, it needs a snapshot
 	extra   []byte         // for the first message
 	pending bool           // the agent knows that it has to wait
+
+	rotation *peers.Rotation // of which the agent was told of so many
+	retired  int             // pairs that may retire
 }
 
 // catchUp tells the agent all that it has not been told.
@@ -109,6 +117,22 @@ func (w *writer) snapshot() error {
 	}
 	w.told, w.extra = now, nil
 	return w.s.flush()
+}
+
+// retire tells the agent of pairs that may retire, if it was told of the generations.
+func (w *writer) retire() error {
+	if w.told == 0 {
+		return nil
+	}
+	now, line := w.c.moves.retired(w.s.id, w.rotation, w.retired)
+	if now != w.rotation {
+		w.rotation, w.retired = now, 0
+	}
+	if line == nil {
+		return nil
+	}
+	w.retired += len(line.Peers)
+	return w.s.tell(&wire.Down{Kind: wire.DownRetire, Retire: line})
 }
 
 // goodbye ends the stream with its reason.

@@ -137,7 +137,9 @@ func serve(ctx context.Context, c *controller.Controller, local, remote net.List
 	if err != nil {
 		return err
 	}
-	a := api.New(api.Backend{Tokens: c, Hosts: c, Mesh: c, Admins: c, Audit: c, Enrolment: c, Agents: c}, log)
+	a := api.New(api.Backend{
+		Tokens: c, Hosts: c, Mesh: c, Rotation: c, Admins: c, Audit: c, Enrolment: c, Agents: c,
+	}, log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.Run(ctx) })
 	serveHTTP(ctx, group, a.Local(whoIs), local)

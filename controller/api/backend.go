@@ -47,6 +47,12 @@ type Mesh interface {
 	SetMesh(ctx context.Context, by string, settings wire.MeshSettings) (wire.MeshView, error)
 }
 
+// Rotation moves all hosts to new keys.
+type Rotation interface {
+	Rotation() wire.RotationView
+	Rotate(ctx context.Context, by string, order wire.RotationOrder) (wire.RotationView, error)
+}
+
 // Admins are those who administer the mesh from elsewhere.
 type Admins interface {
 	Admins() []wire.AdminView
@@ -100,6 +106,7 @@ type Backend struct {
 	Tokens    Tokens
 	Hosts     Hosts
 	Mesh      Mesh
+	Rotation  Rotation
 	Admins    Admins
 	Audit     Audit
 	Enrolment Enrolment

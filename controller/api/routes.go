@@ -48,6 +48,7 @@ func (s *Server) routes() {
 	s.tokenRoutes()
 	s.hostRoutes()
 	s.meshRoutes()
+	s.rotationRoutes()
 	s.adminRoutes()
 	s.auditRoutes()
 	s.enrolRoutes()
@@ -124,6 +125,23 @@ func (s *Server) meshRoutes() {
 		"Change settings of the mesh", forAdmins, 0,
 	}, func(ctx context.Context, in *request[wire.MeshSettings]) (*answer[wire.MeshView], error) {
 		v, err := mesh.SetMesh(ctx, callerOf(ctx).Name, in.Body)
+		return reply(v), err
+	})
+}
+
+func (s *Server) rotationRoutes() {
+	rotation := s.backend.Rotation
+	add(s, operation{
+		"show-rotation", http.MethodGet, wire.PathRotation,
+		"Show how far the rotation is", forReaders, 0,
+	}, func(context.Context, *nothing) (*answer[wire.RotationView], error) {
+		return reply(rotation.Rotation()), nil
+	})
+	add(s, operation{
+		"rotate", http.MethodPost, wire.PathRotation,
+		"Begin to move all hosts to new keys", forAdmins, http.StatusAccepted,
+	}, func(ctx context.Context, in *request[wire.RotationOrder]) (*answer[wire.RotationView], error) {
+		v, err := rotation.Rotate(ctx, callerOf(ctx).Name, in.Body)
 		return reply(v), err
 	})
 }

@@ -1,0 +1,364 @@
+package controller
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+const (
+	rotateEvery = time.Second
+	// settleAfter is for how long a pair keeps both generations after both ends have moved their traffic:
+	// what was sent before that arrives on the older one.
+	settleAfter = 3 * time.Second
+)
+
+// moves are how far a rotation is, from what hosts say: soft state that is never kept. The zero value is
+// ready for use.
+type moves struct {
+	mu    sync.Mutex
+	now   *peers.Rotation // nil while none runs
+	runs  map[peers.HostID]string
+	ables map[peers.HostID]bool // to retire pairs one by one
+}
+
+// watch begins to watch the rotation that runs in the mesh, if there is one and it is not watched yet.
+func (m *moves) watch(mesh *peers.Mesh) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now.Is(mesh) {
+		return
+	}
+	m.now = peers.NewRotation(mesh)
+	for id, able := range m.ables {
+		if m.now != nil {
+			m.now.Begin(id, able)
+		}
+	}
+}
+
+// hello takes in that a host has opened a stream. The same run of an agent has forgotten nothing.
+func (m *moves) hello(id peers.HostID, h *wire.Hello) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.runs == nil {
+		m.runs, m.ables = map[peers.HostID]string{}, map[peers.HostID]bool{}
+	}
+	if m.runs[id] == h.Session && m.ables[id] == h.Retires {
+		return
+	}
+	m.runs[id], m.ables[id] = strings.Clone(h.Session), h.Retires
+	if m.now != nil {
+		m.now.Begin(id, h.Retires)
+	}
+}
+
+// hear takes in what a host reports of its peers.
+func (m *moves) hear(inv *peers.Inventory, id peers.HostID, says []wire.PeerReport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now == nil || len(says) == 0 {
+		return
+	}
+	sightings := make([]peers.Sighting, len(says))
+	for i, s := range says {
+		sightings[i] = peers.Sighting{
+			Peer: s.ID, Generation: s.Generation, Answers: s.State == wire.PeerUp, Routed: s.Routed,
+		}
+	}
+	m.now.Hear(inv, id, sightings, time.Now())
+}
+
+// rekeyed takes in that a host has another key of the newest generation than before.
+func (m *moves) rekeyed(id peers.HostID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now != nil {
+		m.now.Rekey(id)
+	}
+}
+
+// forget forgets a host.
+func (m *moves) forget(id peers.HostID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.runs, id)
+	delete(m.ables, id)
+}
+
+// settle settles pairs and gives the hosts that have one to retire.
+func (m *moves) settle(now time.Time) []peers.HostID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now == nil {
+		return nil
+	}
+	return m.now.Settle(now.Add(-settleAfter))
+}
+
+// retired are the peers with which the older generation is over for a host and that it was not told of.
+// told counts those of the rotation of; both are updated.
+func (m *moves) retired(id peers.HostID, of *peers.Rotation, told int) (now *peers.Rotation, line *wire.Retire) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now == nil {
+		return nil, nil
+	}
+	if of != m.now {
+		told = 0
+	}
+	if ids := m.now.Retired(id, told); len(ids) > 0 {
+		return m.now, &wire.Retire{Generation: m.now.From, Peers: ids}
+	}
+	return m.now, nil
+}
+
+// progress adds up how far the rotation of an inventory is; false where none runs.
+func (m *moves) progress(inv *peers.Inventory, presence func(peers.HostID) peers.Presence) (peers.Progress, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.now.Is(&inv.Mesh) {
+		return peers.Progress{Phase: peers.PhaseIdle}, false
+	}
+	return m.now.Progress(inv, presence), true
+}
+
+// Rotate begins a rotation: the next generation exists from now on, and all hosts move to it by
+// themselves. Of several controllers that do this at once the ledger lets one.
+func (c *Controller) Rotate(ctx context.Context, by string, order wire.RotationOrder) (wire.RotationView, error) {
+	inv, err := c.change(ctx, by, order.Why, func(inv *peers.Inventory) (peers.Op, error) {
+		g := inv.Mesh.Current() + 1
+		if len(inv.Mesh.Generations) == 1 { // otherwise it is refused
+			if err := c.makeSecret(ctx, g); err != nil {
+				return nil, err
+			}
+		}
+		return peers.StartGeneration{Number: g}, nil
+	})
+	if err != nil {
+		return wire.RotationView{}, err
+	}
+	c.log.Info("rotation started", "generation", uint64(inv.Mesh.Current()), "by", by, "why", order.Why)
+	return c.rotationView(inv), nil
+}
+
+// makeSecret makes the secret of a generation, unless an earlier attempt got as far as that.
+func (c *Controller) makeSecret(ctx context.Context, g peers.Generation) error {
+	_, err := c.vault.Fetch(ctx, vaultSecret(g))
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	secret, err := key.NewSecret(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make a secret: %v", err)
+	}
+	if err := c.vault.Put(ctx, map[string][]byte{vaultSecret(g): []byte(secret.Expose())}); err != nil {
+		return ledgerFault(err)
+	}
+	return nil
+}
+
+// Rotation is how far the rotation is, if one runs.
+func (c *Controller) Rotation() wire.RotationView { return c.rotationView(c.Inventory()) }
+
+func (c *Controller) rotationView(inv *peers.Inventory) wire.RotationView {
+	marks := inv.Mesh.Generations
+	newest := marks[len(marks)-1]
+	p, runs := c.moves.progress(inv, c.presence(inv, time.Now()))
+	v := wire.RotationView{
+		Generation: newest.Number, Phase: p.Phase, Started: newest.Started, Waiting: []wire.RotationWait{},
+		Pairs: wire.RotationPairs{Total: p.Pairs, Proven: p.Proven, Switched: p.Switched, Retired: p.Retired},
+	}
+	if !runs {
+		return v
+	}
+	ends := newest.Started.Add(inv.Mesh.GraceTime())
+	v.Previous, v.GraceEnds = &marks[0].Number, &ends
+	for _, w := range p.Waiting {
+		page := c.book.Of(w.Host.ID)
+		v.Waiting = append(v.Waiting, wire.RotationWait{
+			Host: w.Host.Name, Code: w.Reason, Reason: why(w, page.Problems), Since: since(w, newest.Started, page.Seen),
+		})
+	}
+	return v
+}
+
+// since is from when on a host is waited for.
+func since(w peers.Wait, started, seen time.Time) time.Time {
+	if w.Reason == peers.WaitOffline && !seen.IsZero() {
+		return seen
+	}
+	return started
+}
+
+// mostNames is how many hosts are named in a reason.
+const mostNames = 5
+
+// why says what a host is waited for, in words.
+func why(w peers.Wait, problems []peers.Problem) string {
+	var names []string
+	for _, h := range w.For[:min(len(w.For), mostNames)] {
+		names = append(names, h.Name)
+	}
+	if more := len(w.For) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	others := strings.Join(names, ", ")
+	switch w.Reason {
+	case peers.WaitOffline:
+		return "it is not connected to the controller"
+	case peers.WaitAnswer:
+		return "no handshake on the new generation with " + others
+	case peers.WaitTraffic:
+		return "its traffic still takes the old generation to " + others
+	}
+	said := []string{"it has not announced its key"}
+	for _, p := range problems {
+		said = append(said, p.Message)
+	}
+	return strings.Join(said, "; ")
+}
+
+// rotate takes a rotation on: it tells hosts of pairs that may retire, ends the rotation when there is
+// nothing left to wait for, or nobody is waited for any more, and destroys secrets that are over.
+func (c *Controller) rotate(ctx context.Context, now time.Time) {
+	for _, id := range c.moves.settle(now) {
+		c.sessions.toRetire(id)
+	}
+	inv := c.Inventory()
+	if p, runs := c.moves.progress(inv, c.presence(inv, now)); runs && (p.Settled || p.Gone) {
+		if err := c.retire(ctx); err != nil {
+			c.log.Error("cannot end the rotation", "error", err)
+		}
+	}
+	if err := c.destroySecrets(ctx); err != nil {
+		c.log.Error("cannot destroy the secret of a generation that is over", "error", err)
+	}
+}
+
+// presence says whether a host is connected, or for how long it has been away since the rotation began.
+func (c *Controller) presence(inv *peers.Inventory, now time.Time) func(peers.HostID) peers.Presence {
+	started, grace := inv.Mesh.Generations[len(inv.Mesh.Generations)-1].Started, inv.Mesh.GraceTime()
+	return func(id peers.HostID) peers.Presence {
+		if c.sessions.online(id) {
+			return peers.Online
+		}
+		since := started
+		if seen := c.book.Of(id).Seen; seen.After(since) {
+			since = seen
+		}
+		if now.Sub(since) >= grace {
+			return peers.Gone
+		}
+		return peers.Away
+	}
+}
+
+// retire ends the rotation. Whether it may is looked at within the change: a host may just have enrolled.
+func (c *Controller) retire(ctx context.Context) error {
+	var summary string
+	what := func(inv *peers.Inventory) (peers.Op, error) {
+		p, runs := c.moves.progress(inv, c.presence(inv, time.Now()))
+		if !runs || !p.Settled && !p.Gone {
+			return nil, nil
+		}
+		op := peers.RetireGeneration{Number: inv.Mesh.Generations[0].Number, Behind: behind(inv)}
+		summary = summarise(inv, p, op.Behind, time.Now())
+		return op, nil
+	}
+	// What happened is only known when the change is computed, and a change says why beforehand.
+	inv := c.Inventory()
+	if op, err := what(inv); op == nil || err != nil {
+		return err
+	}
+	next, err := c.change(ctx, "controller", summary, what)
+	if err == nil && len(next.Mesh.Generations) == 1 {
+		c.log.Info("rotation ended", "generation", uint64(next.Mesh.Current()), "summary", summary)
+	}
+	return err
+}
+
+// behind are the hosts that have not announced a key of the newest generation.
+func behind(inv *peers.Inventory) (ids []peers.HostID) {
+	for _, h := range inv.SortedHosts() {
+		if h.State == peers.HostActive && h.Key(inv.Mesh.Current()).IsZero() {
+			ids = append(ids, h.ID)
+		}
+	}
+	return ids
+}
+
+// summarise tells what happened in a rotation, for the ledger.
+func summarise(inv *peers.Inventory, p peers.Progress, behind []peers.HostID, now time.Time) string {
+	took := now.Sub(inv.Mesh.Generations[1].Started).Round(time.Second)
+	out := fmt.Sprintf("%d of %d pairs moved to generation %d in %v", p.Switched, p.Pairs, inv.Mesh.Current(), took)
+	if p.Settled {
+		return out
+	}
+	out += "; the time to wait for hosts that are away is over"
+	var names []string
+	for _, id := range behind {
+		names = append(names, inv.Hosts[id].Name)
+	}
+	if n := len(names); n > 0 {
+		out += fmt.Sprintf("; left behind: %s", strings.Join(names[:min(n, mostNames)], ", "))
+		if n > mostNames {
+			out += fmt.Sprintf(" and %d more", n-mostNames)
+		}
+	}
+	return out
+}
+
+// destroySecrets destroys the secret of the generation before the oldest one in use. Those before it were
+// destroyed when that was the oldest; a start of the controller looks once.
+func (c *Controller) destroySecrets(ctx context.Context) error {
+	over := c.Inventory().Mesh.Generations[0].Number - 1
+	if over == 0 || c.destroyed >= over {
+		return nil
+	}
+	_, err := c.vault.Fetch(ctx, vaultSecret(over))
+	if err == nil {
+		err = c.vault.Destroy(ctx, vaultSecret(over))
+		if err == nil {
+			c.log.Info("destroyed the secret of a generation that is over", "generation", uint64(over))
+		}
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		c.destroyed = over
+		return nil
+	}
+	return err
+}
+
+// reloadSecrets lets the feed derive the pre-shared keys of the generations in use.
+func (c *Controller) reloadSecrets(ctx context.Context, inv *peers.Inventory) error {
+	secrets, err := c.loadSecrets(ctx, &inv.Mesh)
+	if err == nil {
+		c.feed.SetSecrets(secrets)
+	}
+	return err
+}
+
+// followMoves takes in what an entry means to the rotation.
+func (c *Controller) followMoves(before, inv *peers.Inventory, ids []peers.HostID) {
+	c.moves.watch(&inv.Mesh)
+	g := inv.Mesh.Current()
+	for _, id := range ids {
+		was, is := before.Hosts[id], inv.Hosts[id]
+		switch {
+		case is == nil:
+			c.moves.forget(id)
+		case was != nil && !was.Key(g).IsZero() && was.Key(g) != is.Key(g):
+			c.moves.rekeyed(id)
+		}
+	}
+}
