@@ -74,7 +74,8 @@ healthy, 1 failed, 2 wrong usage, 3 degraded, 4 down, not enrolled or not reacha
 		&cobra.Group{ID: other, Title: "Other"},
 	)
 	add(root, onHost, a.enrollCommand(), a.statusCommand(), a.pingCommand(), a.doctorCommand(), a.leaveCommand())
-	add(root, asAdmin, a.hostCommand(), a.tokenCommand(), a.meshCommand(), a.adminCommand(), a.auditCommand())
+	add(root, asAdmin, a.hostCommand(), a.tokenCommand(), a.rotateCommand(), a.meshCommand(), a.adminCommand(),
+		a.auditCommand())
 	add(root, other, a.completionCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID(other)
 	root.AddCommand(cli.DocsCommand(root))

@@ -23,6 +23,8 @@ func contracts() map[string]string {
 			"problems":[{"code":"","message":"","hint":""}]}`,
 		"hosts": `[{"name":"","id":"","site":"","address":"","state":"","online":true,"last_seen":"","revision":1,
 			"generation":1,"backend":"","version":"","problems":[{"code":"","message":"","hint":""}]}]`,
+		"rotation": `{"generation":1,"previous":1,"phase":"","pairs":{"total":1,"proven":1,"switched":1,"retired":1},
+			"waiting":[{"host":"","reason":"","since":""}],"next":""}`,
 		"token": `{"id":"","token":"","site":"","name":"","expires":"","uses":1}`,
 		"error": `{"error":{"code":"","message":"","hint":""}}`,
 	}
@@ -36,18 +38,22 @@ func extensions() []string {
 		"hosts[].problems[].at",
 		"token.created", "token.used", "token.approve", "token.state",
 		"error.error.problems",
+		"rotation.started", "rotation.waiting[].code", "rotation.grace_ends",
 	}
 }
 
-// nullable are the times that may be never.
+// nullable are the times that may be never, and the generation that is left while a rotation runs.
 func nullable() []string {
-	return []string{"status.controller.last_contact", "status.peers[].last_handshake", "hosts[].last_seen"}
+	return []string{
+		"status.controller.last_contact", "status.peers[].last_handshake", "hosts[].last_seen",
+		"rotation.previous", "rotation.next",
+	}
 }
 
 // contract NAME compares stdout, one JSON value and nothing else, with the contract of that name.
 func contract(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || contracts()[args[0]] == "" {
-		ts.Fatalf("usage: contract status|hosts|token|error")
+		ts.Fatalf("usage: contract status|hosts|rotation|token|error")
 	}
 	var want, got any
 	ts.Check(json.Unmarshal([]byte(contracts()[args[0]]), &want))

@@ -15,10 +15,10 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
-// startController [tls] [empty|stranger|broken] runs a controller in the script, on controller.sock or on $REMOTE.
+// startController [tls] [empty|stranger|rotating|broken] runs a controller in the script, on controller.sock or on $REMOTE.
 func startController(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
-		ts.Fatalf("usage: controller [tls] [empty|stranger|broken]")
+		ts.Fatalf("usage: controller [tls] [empty|stranger|rotating|broken]")
 	}
 	var l net.Listener
 	if slices.Contains(args, "tls") {
@@ -33,6 +33,7 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	auditRoutes(ts, mux, slices.Contains(args, "broken"))
 	mux.HandleFunc("GET "+wire.PathMesh, func(w http.ResponseWriter, _ *http.Request) { answer(w, meshView(1420)) })
 	mux.HandleFunc("PATCH "+wire.PathMesh, func(w http.ResponseWriter, r *http.Request) { setMesh(w, r) })
+	rotationRoutes(mux, slices.Contains(args, "rotating"))
 	if slices.Contains(args, "stranger") {
 		mux = http.NewServeMux()
 		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -160,6 +161,32 @@ func adminRoutes(mux *http.ServeMux, empty bool) {
 	mux.HandleFunc("DELETE "+wire.PathAdmins+"/{name}", gone)
 }
 
+// rotationRoutes answers as a controller does while no rotation runs, or one does that waits for a host.
+func rotationRoutes(mux *http.ServeMux, rotating bool) {
+	now := time.Now().UTC()
+	v := wire.RotationView{Generation: 3, Phase: peers.PhaseIdle, Started: now.Add(-60 * time.Hour)}
+	begun := wire.RotationView{Generation: 4, Phase: peers.PhaseAnnounce, Started: now.Add(-30 * time.Second)}
+	previous, ends := peers.Generation(3), now.Add(7*24*time.Hour+time.Minute)
+	begun.Previous, begun.GraceEnds = &previous, &ends
+	begun.Pairs = wire.RotationPairs{Total: 3, Proven: 1, Switched: 1}
+	begun.Waiting = []wire.RotationWait{{
+		Host: "accounting", Code: peers.WaitOffline, Reason: "it is not connected to the controller",
+		Since: now.Add(-3*time.Hour - time.Second),
+	}}
+	if rotating {
+		v = begun
+	}
+	mux.HandleFunc("GET "+wire.PathRotation, func(w http.ResponseWriter, _ *http.Request) { answer(w, v) })
+	mux.HandleFunc("POST "+wire.PathRotation, func(w http.ResponseWriter, _ *http.Request) {
+		if rotating {
+			refuse(w, wire.NewFault(http.StatusUnprocessableEntity, "rotation-running", "a rotation to generation 4 is running",
+				"warren rotate status"))
+			return
+		}
+		answer(w, begun)
+	})
+}
+
 func meshView(mtu int) wire.MeshView {
 	now := time.Now().UTC()
 	return wire.MeshView{
@@ -172,9 +199,16 @@ func meshView(mtu int) wire.MeshView {
 
 func setMesh(w http.ResponseWriter, r *http.Request) {
 	var s wire.MeshSettings
-	if err := json.NewDecoder(r.Body).Decode(&s); err != nil || s.MTU == nil {
+	if err := json.NewDecoder(r.Body).Decode(&s); err != nil || s.MTU == nil && s.Grace == nil {
 		refuse(w, wire.NewFault(http.StatusUnprocessableEntity, "mtu-invalid", "want an MTU", ""))
 		return
 	}
-	answer(w, meshView(*s.MTU))
+	v := meshView(1420)
+	if s.MTU != nil {
+		v.MTU = *s.MTU
+	}
+	if s.Grace != nil {
+		v.Grace = *s.Grace
+	}
+	answer(w, v)
 }

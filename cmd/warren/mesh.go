@@ -38,7 +38,8 @@ func (a *app) meshSet() *cobra.Command {
 		Use: "set KEY=VALUE...", Short: "Change settings of the mesh",
 		Long: "Change settings of the mesh. They reach every host at once and break no tunnel.\n\n" +
 			"  mtu=BYTES          of the tunnel interfaces, 1280 to 9000\n" +
-			"  keepalive=SECONDS  between packets that keep NAT tables filled, 5 to 120",
+			"  keepalive=SECONDS  between packets that keep NAT tables filled, 5 to 120\n" +
+			"  grace=TIME         that a rotation waits for hosts that are away, 10s to 90d",
 		Example: "  warren mesh set mtu=1380 keepalive=20",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -47,7 +48,7 @@ func (a *app) meshSet() *cobra.Command {
 			return nil
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return []string{"mtu=\tbytes, of the tunnel interfaces", "keepalive=\tseconds"},
+			return []string{"mtu=\tbytes, of the tunnel interfaces", "keepalive=\tseconds", "grace=\ttime, like 7d"},
 				cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,7 +68,7 @@ func (a *app) meshSet() *cobra.Command {
 // parseSettings reads KEY=VALUE. Whether a value makes sense is the controller's business.
 func parseSettings(args []string) (wire.MeshSettings, error) {
 	var s wire.MeshSettings
-	slots := map[string]**int{"mtu": &s.MTU, "keepalive": &s.Keepalive}
+	slots := map[string]**int{"mtu": &s.MTU, "keepalive": &s.Keepalive, "grace": &s.Grace}
 	const hint = "warren mesh set --help"
 	for _, arg := range args {
 		name, value, ok := strings.Cut(arg, "=")
@@ -76,18 +77,34 @@ func parseSettings(args []string) (wire.MeshSettings, error) {
 		}
 		slot := slots[name]
 		if slot == nil {
-			return s, cli.Usage(hint, "there is no setting %.40q: want mtu or keepalive", name)
+			return s, cli.Usage(hint, "there is no setting %.40q: want mtu, keepalive or grace", name)
 		}
 		if *slot != nil {
 			return s, cli.Usage(hint, "%s is set twice", name)
 		}
-		n, err := strconv.Atoi(value)
+		n, err := parseSetting(name, value)
 		if err != nil {
-			return s, cli.Usage(hint, "%s=%.40q: want a whole number", name, value)
+			return s, err
 		}
 		*slot = &n
 	}
 	return s, nil
+}
+
+func parseSetting(name, value string) (int, error) {
+	const hint = "warren mesh set --help"
+	if name == "grace" {
+		d, err := cli.ParseSpan(value)
+		if err != nil {
+			return 0, cli.Usage(hint, "%s=%.40q: want a time like 36h or 7d", name, value)
+		}
+		return int(d / time.Second), nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return 0, cli.Usage(hint, "%s=%.40q: want a whole number", name, value)
+	}
+	return n, nil
 }
 
 func (a *app) showMesh(m wire.MeshView) error {
@@ -100,12 +117,17 @@ func viewMesh(p *cli.Page, m *wire.MeshView) {
 	for _, g := range m.Generations {
 		generations = append(generations, fmt.Sprintf("%d (since %s)", g.Number, cli.Span(p.Now.Sub(g.Started))))
 	}
+	grace := ""
+	if m.Grace != 0 {
+		grace = cli.Span(time.Duration(m.Grace) * time.Second)
+	}
 	p.Fields(
 		cli.Field{Name: "mesh", Value: cli.Cell{Text: m.Name, Tone: cli.Bold}},
 		cli.F("hosts", "%d, %d online", m.Hosts, m.Online),
 		cli.F("overlay", "%v, %v", m.Overlay, m.Overlay6),
 		cli.F("mtu", "%d bytes", m.MTU),
 		cli.F("keepalive", "%d s", m.Keepalive),
+		cli.F("grace", "%s", grace),
 		cli.F("generations", "%s", strings.Join(generations, ", ")),
 		cli.F("revision", "%d", m.Revision),
 		cli.F("created", "%s", m.Created.UTC().Format(time.RFC3339)),

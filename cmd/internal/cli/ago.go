@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -47,6 +49,26 @@ func Span(d time.Duration) string {
 		return fmt.Sprintf("%dh", d/time.Hour)
 	}
 	return fmt.Sprintf("%dd", d/day)
+}
+
+// ParseSpan reads a duration with days: "90s", "36h", "7d", "1d12h".
+func ParseSpan(s string) (time.Duration, error) {
+	var days time.Duration
+	if before, rest, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.ParseUint(before, 10, 16)
+		if err != nil {
+			return 0, fmt.Errorf("%.40q is no time", s)
+		}
+		if days = time.Duration(n) * 24 * time.Hour; rest == "" {
+			return days, nil
+		}
+		s = rest
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%.40q is no time", s)
+	}
+	return days + d, nil
 }
 
 // Size is a number of bytes in three figures or so: "512 B", "1.4 kB", "23 MB".
