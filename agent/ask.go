@@ -29,16 +29,20 @@ func (a *Agent) Ping(ctx context.Context, host string, count int, each func(wire
 		return fault
 	}
 	mtu := usualMTU
-	for _, in := range status.Interfaces {
-		if in.Name == row.Interface {
-			mtu = in.MTU
+	err = a.do(ctx, func(_ context.Context, l *loop) {
+		if way := l.trials.of[row.ID].way; way.most != 0 {
+			mtu = way.most
 		}
+	})
+	if err != nil {
+		return err
 	}
 	sum, err := a.cfg.Prober.Ping(ctx, to, mtu, min(max(count, 1), maxPings), each)
 	if err != nil {
 		return wire.NewFault(http.StatusBadGateway, "ping-failed", fmt.Sprintf("ping %s: %v", host, err), "warren doctor")
 	}
 	sum.Host, sum.Address, sum.Generation, sum.Interface = row.Host, to, row.Generation, row.Interface
+	sum.MTU = mtu
 	each(wire.PingReply{Summary: &sum})
 	return nil
 }

@@ -174,6 +174,7 @@ func (l *loop) forget() {
 	}
 	l.me = self{keys: peers.PrivateByGen{}}
 	l.plan, l.seen, l.health, l.pace = nil, observation{}, health{}, pace{}
+	l.trials.of = nil
 	l.trouble = trouble{}
 	l.link = link{}
 	l.Prober.Answer(nil, nil)

@@ -36,6 +36,7 @@ type loop struct {
 	events  events
 	built   peers.Generation // the newest one whose interface this host had
 	kept    peers.Moved      // how far this host is with leaving a generation, as on disk
+	trials  trials
 
 	resuming bool // an enrolment is being finished in the background
 	tasks    sync.WaitGroup
@@ -44,6 +45,7 @@ type loop struct {
 // Run does the work until ctx ends. Then it stops and leaves every tunnel as it is.
 func (a *Agent) Run(ctx context.Context) error {
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(a.cfg.Store)}
+	l.trials.results = make(chan []outcome, 1)
 	stopSaver := l.saver.start()
 	defer stopSaver()
 	ctx, cancel := context.WithCancel(ctx)
@@ -72,6 +74,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			l.events.note(open)
 		case r := <-l.saver.results:
 			l.saved(r)
+		case found := <-l.trials.results:
+			l.tried(ctx, found)
 		case order := <-a.orders:
 			order(ctx, l)
 		case <-timer.C:

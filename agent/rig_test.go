@@ -213,6 +213,22 @@ func (b *lockedBuffer) String() string {
 type silentProber struct {
 	mu         sync.Mutex
 	own, known []netip.Addr
+	arrives    int // the largest packet; 0: all
+	mute       bool
+	asked      int
+}
+
+// lose makes it lose packets that are larger, or with mute all.
+func (p *silentProber) lose(arrives int, mute bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.arrives, p.mute = arrives, mute
+}
+
+func (p *silentProber) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 func (p *silentProber) Answer(own, known []netip.Addr) {
@@ -224,6 +240,15 @@ func (p *silentProber) Answer(own, known []netip.Addr) {
 func (p *silentProber) Ping(
 	_ context.Context, to netip.Addr, mtu, count int, each func(wire.PingReply),
 ) (wire.PingSummary, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked++
+	if p.mute {
+		return wire.PingSummary{Address: to, Sent: count}, nil
+	}
+	if p.arrives != 0 {
+		mtu = min(mtu, p.arrives)
+	}
 	each(wire.PingReply{Seq: 1, RTT: 0.001})
 	return wire.PingSummary{Address: to, Sent: count, Received: 1, PathMTU: mtu}, nil
 }

@@ -112,15 +112,16 @@ type place struct {
 	in     *peers.Interface
 	peer   *peers.LinkPeer
 	routed bool // traffic to it goes there
+	mtu    int  // of the route, 0 for that of the interface
 }
 
 // locate finds every peer in the kernel: on the interface that its traffic takes, or else on the newest that
 // has it.
 func locate(s *peers.State, p *peers.Plan) map[peers.HostID]place {
-	routes := make(map[netip.Prefix]string, len(s.Routes))
+	routes := make(map[netip.Prefix]peers.Route, len(s.Routes))
 	for _, r := range s.Routes {
 		if r.Link != "" { // an unreachable route can be to the same prefix
-			routes[r.Prefix] = r.Link
+			routes[r.Prefix] = r
 		}
 	}
 	out := make(map[peers.HostID]place, len(p.Peers))
@@ -134,8 +135,12 @@ func locate(s *peers.State, p *peers.Plan) map[peers.HostID]place {
 			if found == nil || out[peer.ID].routed {
 				continue
 			}
-			routed := len(peer.Prefixes) > 0 && routes[peer.Prefixes[0]] == in.Name
-			out[peer.ID] = place{in: in, peer: found, routed: routed}
+			here := place{in: in, peer: found}
+			if len(peer.Prefixes) > 0 {
+				route := routes[peer.Prefixes[0]]
+				here.routed, here.mtu = route.Link == in.Name, route.MTU
+			}
+			out[peer.ID] = here
 		}
 	}
 	return out
@@ -153,17 +158,28 @@ func byKey(s *peers.State, name string) map[[32]byte]*peers.LinkPeer {
 	return out
 }
 
+// overlayAddresses are the peer's own, by family; zero where it has none.
+func overlayAddresses(p *peers.Peer) (four, six netip.Addr) {
+	for _, prefix := range p.Prefixes {
+		if a := prefix.Addr(); prefix.IsSingleIP() && a.Is4() && !four.IsValid() {
+			four = a
+		} else if prefix.IsSingleIP() && a.Is6() && !six.IsValid() {
+			six = a
+		}
+	}
+	return four, six
+}
+
+// isUp reports whether a peer answers where it is.
+func (l *loop) isUp(at place) bool {
+	return l.health.pulses[peers.AttemptKey{Link: at.in.Name, Key: at.peer.Key}].up
+}
+
 func (l *loop) peerStatus(p *peers.Peer, at place, now time.Time) (wire.PeerStatus, pulse) {
 	row := wire.PeerStatus{
 		Host: p.Name, ID: p.ID, Site: p.Site, State: wire.PeerDown, AllowedIPs: []netip.Prefix{},
 	}
-	for _, prefix := range p.Prefixes {
-		if a := prefix.Addr(); prefix.IsSingleIP() && a.Is4() && !row.Address.IsValid() {
-			row.Address = a
-		} else if prefix.IsSingleIP() && a.Is6() && !row.Address6.IsValid() {
-			row.Address6 = a
-		}
-	}
+	row.Address, row.Address6 = overlayAddresses(p)
 	if at.peer == nil {
 		if now.Sub(l.plan.since) < connectingFor {
 			row.State = wire.PeerConnecting
@@ -175,6 +191,10 @@ func (l *loop) peerStatus(p *peers.Peer, at place, now time.Time) (wire.PeerStat
 	row.State = pulse.state(k, now)
 	row.Interface, row.Generation = at.in.Name, at.in.Generation
 	row.RxBytes, row.TxBytes = k.Rx, k.Tx
+	row.MTU = at.mtu
+	if link, ok := l.seen.state.LinkNamed(at.in.Name); ok && at.mtu == 0 {
+		row.MTU = link.MTU
+	}
 	row.AllowedIPs = append(row.AllowedIPs, k.Allowed...)
 	if k.Endpoint.IsValid() {
 		row.Endpoint = k.Endpoint.String()

@@ -24,6 +24,7 @@ const (
 	codeDiskFull   = "disk-full"            // something cannot be kept for want of room
 	codeClock      = "clock"                // the clocks of host and controller differ
 	codeApproval   = "approval-pending"     // an admin must approve
+	codeBlackHole  = "mtu-black-hole"       // large packets are lost on the way
 	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
 )
 
@@ -45,6 +46,7 @@ const (
 	fromPlan
 	fromPins
 	fromConflicts
+	fromTrials
 	fromDisk
 	lastSource = fromDisk
 )

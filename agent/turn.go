@@ -34,6 +34,9 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.trouble.set(fromPins, l.me.pins.Problems(want.Peers, now)...)
 	l.health.note(l.seen.state, &want, now)
+	l.trials.note(&l.seen.state, &want, l.isUp, now)
+	l.trouble.set(fromTrials, l.narrowProblems()...)
+	l.try(ctx, now)
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
 	all := append(l.missing(want), roaming...)
 	l.health.attempts = attempts
@@ -105,6 +108,7 @@ func (l *loop) feasible() peers.Plan {
 	want := l.plan.want
 	want.Private = l.me.keys
 	want.Again = l.built
+	want.Found = l.trials.known()
 	want.Interfaces = slices.DeleteFunc(slices.Clone(want.Interfaces), func(in peers.Interface) bool {
 		_, have := l.me.keys[in.Generation]
 		_, exists := l.seen.state.LinkNamed(in.Name)

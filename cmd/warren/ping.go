@@ -140,6 +140,9 @@ func viewPing(p *cli.Page, s *wire.PingSummary) {
 		if s.PathMTU > 0 {
 			mtu = fmt.Sprintf("%d bytes", s.PathMTU)
 		}
+		if s.PathMTU > 0 && s.PathMTU < s.MTU {
+			mtu += fmt.Sprintf(" of the %d that the way promises: larger packets are lost on it, see: warren doctor", s.MTU)
+		}
 		p.Line("tunnel: %s, generation %d, path MTU %s", s.Interface, s.Generation, mtu)
 	}
 }

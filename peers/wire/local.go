@@ -85,6 +85,7 @@ type PeerStatus struct {
 	RxBytes       uint64           `json:"rx_bytes"`
 	TxBytes       uint64           `json:"tx_bytes"`
 	AllowedIPs    []netip.Prefix   `json:"allowed_ips"`
+	MTU           int              `json:"mtu,omitempty"` // the largest packet that is sent to it
 }
 
 // A LocalEnroll asks the agent to enrol (POST /v1/enroll). The answer is a stream of Progress.
@@ -130,7 +131,8 @@ type PingSummary struct {
 	Min        float64          `json:"rtt_min"`
 	Mean       float64          `json:"rtt_mean"`
 	Max        float64          `json:"rtt_max"`
-	PathMTU    int              `json:"path_mtu"` // largest packet through the tunnel, bytes; 0 for unknown
+	PathMTU    int              `json:"path_mtu"`      // largest packet through the tunnel, bytes; 0 for unknown
+	MTU        int              `json:"mtu,omitempty"` // what the way promises to take
 	Generation peers.Generation `json:"generation"`
 	Interface  string           `json:"interface"`
 }
