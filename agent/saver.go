@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/warren-mesh/warren/agent/failpoint"
 	"github.com/warren-mesh/warren/agent/store"
 	"github.com/warren-mesh/warren/peers"
 )
@@ -151,6 +152,7 @@ func (l *loop) saved(r saving) {
 		}
 		l.trouble.set(fromDisk, p)
 	} else {
+		failpoint.Kept(l.kept, r.moved)
 		l.kept = r.moved
 		l.trouble.set(fromDisk)
 		l.trouble.drop(fromFiles, codePlan, codeFallback, codePins)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/warren-mesh/warren/agent/failpoint"
 	"github.com/warren-mesh/warren/agent/store"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
@@ -110,6 +111,7 @@ func (l *loop) makeKeys() {
 		if _, have := l.me.keys[in.Generation]; have || !l.plan.fresh {
 			continue
 		}
+		failpoint.Reach(failpoint.PlanHeard)
 		private, err := l.Store.MakeKey(in.Generation)
 		if err != nil {
 			problems = append(problems, keyProblem(in.Generation, err))
@@ -117,6 +119,7 @@ func (l *loop) makeKeys() {
 		}
 		l.me.keys[in.Generation] = private
 		made = true
+		failpoint.Reach(failpoint.KeyMade)
 		l.Log.Info("made a private key", "generation", in.Generation)
 	}
 	l.trouble.set(fromKeys, problems...)
@@ -153,6 +156,7 @@ func (l *loop) wipeKeys(s peers.State) {
 			l.trouble.set(fromKeys, diskProblem(err))
 			continue
 		}
+		failpoint.Reach(failpoint.KeyWiped)
 		private.Wipe()
 		delete(l.me.keys, g)
 		l.sign()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/warren-mesh/warren/agent/failpoint"
 	"github.com/warren-mesh/warren/peers"
 )
 
@@ -56,7 +57,9 @@ func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan, w
 		return true
 	}
 	l.tell(steps, why)
+	failpoint.Before(want, steps)
 	err := l.Kernel.Apply(ctx, steps)
+	failpoint.After(want, steps)
 	if !l.observe(ctx) {
 		return false // or the agent stops in the middle, and the next one goes on
 	}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/warren-mesh/warren/controller/failpoint"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
 )
@@ -44,7 +45,10 @@ func (c *Controller) change(ctx context.Context, by, why string, what decide) (*
 		}
 		err = c.ledger.Append(ctx, entry)
 		if err == nil {
-			return next, c.publish(ctx, next, entry)
+			failpoint.Recorded(entry)
+			err = c.publish(ctx, next, entry)
+			failpoint.Published(entry)
+			return next, err
 		}
 		c.behind = true
 		if !errors.Is(err, peers.ErrConflict) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/warren-mesh/warren/controller/failpoint"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/wire"
@@ -164,6 +165,7 @@ func (c *Controller) makeSecret(ctx context.Context, g peers.Generation) error {
 	if err := c.vault.Put(ctx, map[string][]byte{vaultSecret(g): []byte(secret.Expose())}); err != nil {
 		return ledgerFault(err)
 	}
+	failpoint.Reach(failpoint.SecretMade)
 	return nil
 }
 
@@ -232,6 +234,7 @@ func why(w peers.Wait, problems []peers.Problem) string {
 // nothing left to wait for, or nobody is waited for any more, and destroys secrets that are over.
 func (c *Controller) rotate(ctx context.Context, now time.Time) {
 	for _, id := range c.moves.settle(now) {
+		failpoint.Reach(failpoint.PairsSettled)
 		c.sessions.toRetire(id)
 	}
 	inv := c.Inventory()
@@ -329,6 +332,7 @@ func (c *Controller) destroySecrets(ctx context.Context) error {
 	if err == nil {
 		err = c.vault.Destroy(ctx, vaultSecret(over))
 		if err == nil {
+			failpoint.Reach(failpoint.SecretDestroyed)
 			c.log.Info("destroyed the secret of a generation that is over", "generation", uint64(over))
 		}
 	}

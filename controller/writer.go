@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/warren-mesh/warren/controller/failpoint"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
 )
@@ -132,7 +133,9 @@ func (w *writer) retire() error {
 		return nil
 	}
 	w.retired += len(line.Peers)
-	return w.s.tell(&wire.Down{Kind: wire.DownRetire, Retire: line})
+	err := w.s.tell(&wire.Down{Kind: wire.DownRetire, Retire: line})
+	failpoint.Reach(failpoint.PairsTold)
+	return err
 }
 
 // goodbye ends the stream with its reason.
