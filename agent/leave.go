@@ -173,10 +173,10 @@ func (l *loop) forget() {
 		private.Wipe()
 	}
 	l.me = self{keys: peers.PrivateByGen{}}
-	l.plan, l.seen, l.health, l.pace = nil, observation{}, health{}, pace{}
+	l.plan, l.seen, l.health, l.pace, l.healing = nil, observation{}, health{}, pace{}, healing{}
 	l.trials.of = nil
 	l.trouble = trouble{}
-	l.link = link{}
+	l.link, l.built, l.kept = link{}, 0, peers.Moved{}
 	l.Prober.Answer(nil, nil)
 }
 

@@ -207,7 +207,7 @@ func TestWhatOthersUndoIsBack(t *testing.T) {
 		before := r.kernel.String()
 		r.kernel.Delete("wrn1")
 		r.eventually("the interface is back", time.Second, func() bool { return r.kernel.String() == before })
-		if !strings.Contains(r.log.String(), "restored what somebody else changed") {
+		if !strings.Contains(r.log.String(), "restoring what somebody else has changed") {
 			t.Errorf("nobody was told:\n%s", r.log)
 		}
 	})

@@ -33,6 +33,7 @@ func (l *loop) publish() {
 	if l.plan != nil {
 		trying = l.describePlan(&s, now)
 	}
+	s.Restored = l.healing.list()
 	own := l.trouble.all()
 	s.Problems = append(own, l.controlProblems(view)...)
 	s.Notes = l.notes()

@@ -25,6 +25,7 @@ const (
 	codeClock      = "clock"                // the clocks of host and controller differ
 	codeApproval   = "approval-pending"     // an admin must approve
 	codeBlackHole  = "mtu-black-hole"       // large packets are lost on the way
+	codeContested  = "contested"            // somebody undoes again and again what the agent does
 	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
 )
 
@@ -47,6 +48,7 @@ const (
 	fromPins
 	fromConflicts
 	fromTrials
+	fromContests
 	fromDisk
 	lastSource = fromDisk
 )

@@ -23,6 +23,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	defer l.publish()
 	l.events.pending = false
 	l.seen.tried = time.Now()
+	defer l.work.counted(l.seen.tried)
 	if l.plan == nil {
 		return
 	}
@@ -39,24 +40,28 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.trouble.set(fromTrials, l.narrowProblems()...)
 	l.try(ctx, now)
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
-	all := append(l.missing(want), roaming...)
+	missing := l.missing(want)
+	l.heal(want, missing, now)
+	all := append(missing, roaming...)
 	l.health.attempts = attempts
 	steps := all
 	if why != byPlan {
 		steps = l.pace.allowed(all, now)
 	}
-	if l.take(ctx, steps, &want, why) && len(steps) == len(all) {
+	if l.take(ctx, steps, &want) && len(steps) == len(all) {
 		l.done()
 	}
 	l.noteMoves(want)
+	good := l.seen.state
+	l.healing.good = &good
 }
 
 // take takes steps, looks at what has become of them, and reports whether all went well.
-func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan, why reason) bool {
+func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan) bool {
 	if len(steps) == 0 {
 		return true
 	}
-	l.tell(steps, why)
+	l.tell(steps)
 	failpoint.Before(want, steps)
 	err := l.Kernel.Apply(ctx, steps)
 	failpoint.After(want, steps)
@@ -112,6 +117,9 @@ func (l *loop) feasible() peers.Plan {
 	want.Private = l.me.keys
 	want.Again = l.built
 	want.Found = l.trials.known()
+	if l.healing.good != nil {
+		want.Lost = peers.Lost(*l.healing.good, l.seen.state)
+	}
 	want.Interfaces = slices.DeleteFunc(slices.Clone(want.Interfaces), func(in peers.Interface) bool {
 		_, have := l.me.keys[in.Generation]
 		_, exists := l.seen.state.LinkNamed(in.Name)
@@ -168,31 +176,9 @@ func (p *pace) allowed(steps []peers.Step, now time.Time) []peers.Step {
 	return slices.DeleteFunc(slices.Clone(steps), func(s peers.Step) bool { return p.refused[s.String()] })
 }
 
-// tell says in the log what will be done: each step for who debugs, and in one line what others undid.
-func (l *loop) tell(steps []peers.Step, why reason) {
-	repairs := 0
+// tell says in the log what will be done, for who debugs.
+func (l *loop) tell(steps []peers.Step) {
 	for _, s := range steps {
 		l.Log.Debug("step", "step", s)
-		if isRepair(s, l.seen.state) {
-			repairs++
-		}
 	}
-	if why != byPlan && l.plan.applied && l.pace.pause == 0 && repairs > 0 {
-		l.Log.Warn("restored what somebody else changed", "steps", repairs, "first", steps[0])
-	}
-}
-
-// isRepair tells the steps that an applied plan needs only if somebody else has changed something.
-func isRepair(s peers.Step, state peers.State) bool {
-	switch s := s.(type) {
-	case peers.AddLink, peers.SetDevice, peers.SetLink, peers.SetRPFilter, peers.AddAddress:
-		return true
-	case peers.SetPeer:
-		return s.New
-	case peers.SetGuard:
-		return state.Guard.Digest == ""
-	case peers.SetRoute:
-		return !slices.ContainsFunc(state.Routes, func(r peers.Route) bool { return r.Prefix == s.Route.Prefix })
-	}
-	return false
 }

@@ -111,7 +111,10 @@ func (d *differ) firstEndpoint(in *Interface, want *Peer) netip.AddrPort {
 // try. So the host that joined later starts: by then the other one knows it. So does a host that lost its
 // interface. Where all hosts build one at the same time, in a rotation, Roam starts the handshakes.
 func (d *differ) mayKeepalive(in *Interface, want *Peer, have *LinkPeer) bool {
+	k, _ := want.Key(in.Generation)
 	switch {
+	case d.plan.Lost[AttemptKey{Link: in.Name, Key: k}]:
+		return true
 	case !have.LastHandshake.IsZero() || have.Keepalive != 0:
 		return true
 	case d.links[in.Name] == nil && in.Generation <= d.plan.Again:

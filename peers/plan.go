@@ -30,6 +30,8 @@ type Plan struct {
 	Again Generation `json:"-"`
 	// Found are the largest packets that were found to arrive at peers. Peers that were not tried have none.
 	Found map[HostID]int `json:"-"`
+	// Lost are peers that somebody else has removed from an interface of this host. It starts their handshakes, too.
+	Lost map[AttemptKey]bool `json:"-"`
 }
 
 // PSKs are pre-shared keys by generation and peer.

@@ -4,10 +4,12 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +25,8 @@ type Host interface {
 	// Ping ends with a summary. A *wire.Fault as error says why it has not worked.
 	Ping(ctx context.Context, host string, count int, each func(wire.PingReply)) error
 	Doctor(ctx context.Context) ([]wire.Finding, error)
+	// WriteMetrics writes figures in the text format of Prometheus.
+	WriteMetrics(ctx context.Context, w io.Writer) error
 }
 
 // Member makes the host one of a mesh, and ends that. Both tell each step; a *wire.Fault as error says why it has
@@ -43,6 +47,7 @@ const (
 	headerWithin = 5 * time.Second
 	idleFor      = time.Minute
 	usualCount   = 5
+	mediaMetrics = "text/plain; version=0.0.4; charset=utf-8" // of Prometheus
 	groupsHint   = "as root, or as a member of the group "
 )
 
@@ -105,6 +110,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST "+wire.PathLocalLeave, s.write(s.leave))
 	mux.HandleFunc("GET "+wire.PathPing, s.read(s.ping))
 	mux.HandleFunc("GET "+wire.PathDoctor, s.read(s.doctor))
+	mux.HandleFunc("GET "+wire.PathLocalMetrics, s.read(s.metrics))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, wire.NewFault(http.StatusNotFound, "not-found", "there is no "+r.Method+" "+r.URL.Path,
 			"are warren and warren-agent of the same version? compare: warren version, warren-agent --version"))
@@ -147,6 +153,16 @@ func (s *Server) doctor(w http.ResponseWriter, r *http.Request) {
 		findings = []wire.Finding{}
 	}
 	answer(w, findings, err)
+}
+
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	var b bytes.Buffer
+	if err := s.host.WriteMetrics(r.Context(), &b); err != nil {
+		refuse(w, faultOf(err))
+		return
+	}
+	w.Header().Set("Content-Type", mediaMetrics)
+	_, _ = w.Write(b.Bytes()) // to somebody who may be gone by now
 }
 
 func (s *Server) enroll(w http.ResponseWriter, r *http.Request) {

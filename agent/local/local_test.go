@@ -68,6 +68,14 @@ func (h *host) Leave(_ context.Context, order wire.LocalLeave, tell func(wire.Pr
 	return nil
 }
 
+func (h *host) WriteMetrics(_ context.Context, w io.Writer) error {
+	if h.err != nil {
+		return h.err
+	}
+	_, err := io.WriteString(w, "warren_agent_info 1\n")
+	return err
+}
+
 func (h *host) Doctor(context.Context) ([]wire.Finding, error) { return nil, h.err }
 
 // A rig is a server on a socket and a client of it.

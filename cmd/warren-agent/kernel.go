@@ -63,6 +63,15 @@ func (k *lateKernel) Watch(ctx context.Context) (<-chan struct{}, error) {
 	return real.Watch(ctx)
 }
 
+// Writes counts the messages that set something.
+func (k *lateKernel) Writes() uint64 {
+	real, err := k.open()
+	if err != nil {
+		return 0
+	}
+	return real.Writes()
+}
+
 // Backend is empty while neither works.
 func (k *lateKernel) Backend() string {
 	real, err := k.open()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -40,6 +41,9 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	mux.HandleFunc("POST "+wire.PathLocalLeave, func(w http.ResponseWriter, r *http.Request) {
 		stream(w, leaving(args[0], r)...)
+	})
+	mux.HandleFunc("GET "+wire.PathLocalMetrics, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "# HELP warren_agent_info Always 1; who this is, in labels.\nwarren_agent_info 1\n")
 	})
 	mux.HandleFunc("GET "+wire.PathPing, func(w http.ResponseWriter, r *http.Request) {
 		ping(w, r.FormValue("host"), args[0] == "down")
@@ -81,6 +85,10 @@ func agentStatus(scenario string) wire.Status {
 		s.State, s.Peers[1].State, s.Peers[1].LastHandshake = wire.StateDegraded, wire.PeerConnecting, nil
 		s.Controller.Connected, s.Controller.Error = false, "connection refused"
 		s.Problems = []peers.Problem{trouble}
+		s.Restored = []wire.Restoration{
+			{Kind: "link", Count: 1, Last: now.Add(-3 * time.Hour), What: "link add wrn1 mtu 1420 type wireguard"},
+			{Kind: "route", Count: 12, Last: handshake, What: "route replace 10.90.0.1/32 dev wrn1 proto 119"},
+		}
 	case "alone":
 		s.State, s.Controller.Connected, s.Controller.Error = wire.StateDegraded, false, "connection refused"
 	case "down":

@@ -33,7 +33,7 @@ func contracts() map[string]string {
 // extensions are the fields that there are beyond the contract.
 func extensions() []string {
 	return []string{
-		"status.controller.error", "status.peers[].address6", "status.problems[].at",
+		"status.controller.error", "status.peers[].address6", "status.problems[].at", "status.restored",
 		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
 		"hosts[].problems[].at",
 		"token.created", "token.used", "token.approve", "token.state",

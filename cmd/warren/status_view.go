@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ func viewStatus(p *cli.Page, s *wire.Status) {
 		p.Fields(statusFields(p, s)...)
 		viewPeers(p, s)
 	}
+	viewRestored(p, s)
 	if len(s.Problems) > 0 {
 		p.Title("Problems", "")
 		p.Problems(s.Problems)
@@ -29,6 +31,19 @@ func viewStatus(p *cli.Page, s *wire.Status) {
 			p.Line("%s", n.Message)
 		}
 	}
+}
+
+// viewRestored tells what others change of what is Warren's.
+func viewRestored(p *cli.Page, s *wire.Status) {
+	if len(s.Restored) == 0 {
+		return
+	}
+	p.Title("Restored", "others had changed it")
+	var rows [][]any
+	for _, r := range s.Restored {
+		rows = append(rows, []any{r.Kind, strconv.Itoa(r.Count), cli.AgoOf(p.Now, &r.Last), r.What})
+	}
+	p.Grid([]string{"KIND", "TIMES", "LAST", "BY"}, rows)
 }
 
 func statusFields(p *cli.Page, s *wire.Status) []cli.Field {

@@ -15,6 +15,8 @@ const (
 	PathPing        = "/v1/ping"
 	PathDoctor      = "/v1/doctor"
 	PathLocalLeave  = "/v1/leave"
+	// PathLocalMetrics is where every monitoring looks.
+	PathLocalMetrics = "/metrics"
 )
 
 // States of a host as its agent tells them.
@@ -51,6 +53,16 @@ type Status struct {
 	Problems   []peers.Problem   `json:"problems"`
 	// Notes say what the host is without, and does well enough without.
 	Notes []peers.Problem `json:"notes,omitempty"`
+	// Restored is what others changed of what is Warren's since the agent started, and the agent put back.
+	Restored []Restoration `json:"restored,omitempty"`
+}
+
+// A Restoration is what was put back of one kind (peers.UndoneKinds).
+type Restoration struct {
+	Kind  string    `json:"kind"`
+	Count int       `json:"count"`
+	Last  time.Time `json:"last"`
+	What  string    `json:"what"` // the last time: the step that put it right
 }
 
 // A ControllerStatus says how an agent stands with its controller.
