@@ -141,7 +141,7 @@ func TestOwnNetworkWins(t *testing.T) {
 			return !slices.ContainsFunc(r.state().Routes, func(p peers.Route) bool { return p.Prefix.Addr().Is4() && p.Link != "" })
 		})
 		s := r.status()
-		if codes(s) != "route-conflict" || s.State != wire.StateDegraded || !strings.Contains(s.Problems[0].Hint, "docker0") {
+		if codes(s) != "route-conflict route-conflict" || s.State != wire.StateDegraded || !strings.Contains(s.Problems[0].Hint, "docker0") {
 			t.Errorf("state %s, problems %+v", s.State, s.Problems)
 		}
 		r.kernel.SetForeign()

@@ -17,12 +17,42 @@ func conflict(p netip.Prefix, foreign []Foreign) (Foreign, bool) {
 	return Foreign{}, false
 }
 
+// isDefault tells a default route, and the parts in which VPN clients set one (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
+// A mesh takes none from a host.
+func isDefault(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		return p.Bits() <= 1
+	}
+	return p.Bits() <= 3
+}
+
+// addressTaken finds the foreign network that the host's own mesh address lies in. There somebody else can have the
+// address, whom the host could not reach any more.
+func addressTaken(own netip.Addr, foreign []Foreign) (Foreign, bool) {
+	if !own.IsValid() {
+		return Foreign{}, false
+	}
+	return conflict(netip.PrefixFrom(own, own.BitLen()), foreign)
+}
+
 // Conflicts reports which prefixes of a plan a host does not get because it has routes of its own there.
 // Diff leaves the same ones out: a mesh never beats a host's own network.
 func Conflicts(p Plan, foreign []Foreign) Problems {
 	problems := OverlayConflicts(foreign, p.Mesh.Overlay, p.Mesh.Overlay6)
+	for _, own := range []netip.Addr{p.Self.Address, p.Self.Address6} {
+		if f, taken := addressTaken(own, foreign); taken {
+			problems.addf("route-conflict", "address/"+own.String(),
+				fmt.Sprintf("renumber that network, or look at: ip route show dev %s", f.Link),
+				"this host is without its mesh address %v, which lies in %v on %s", own, f.Prefix, f.Link)
+		}
+	}
 	for _, peer := range p.Peers {
 		for _, prefix := range peer.Prefixes {
+			if isDefault(prefix) {
+				problems.addf("route-conflict", "prefix/"+prefix.String(), "name the networks behind "+peer.Name+" one by one",
+					"%v of %s is not routed: the default route is this host's own", prefix, peer.Name)
+				continue
+			}
 			if p.Mesh.Overlay.Overlaps(prefix) || p.Mesh.Overlay6.Overlaps(prefix) {
 				continue // said for the overlay as a whole
 			}

@@ -18,6 +18,7 @@ import (
 // key is not made, or keeps the key that it has, and so does a peer its pre-shared key.
 func Diff(s State, p Plan) []Step {
 	d := &differ{state: s, plan: p, links: indexLinks(s.Links), mtu: map[string]int{}, narrow: narrowRoutes(s.Routes)}
+	d.own = d.addresses()
 	d.guard()
 	for i := range p.Interfaces {
 		d.link(&p.Interfaces[i])
@@ -34,6 +35,7 @@ type differ struct {
 	state                        State
 	plan                         Plan
 	links                        map[string]*linkIndex
+	own                          []netip.Prefix       // the addresses that the host can have
 	mtu                          map[string]int       // of links, as they are to be
 	narrow                       map[netip.Prefix]int // MTUs of routes, as they are
 	build, move, unroute, shrink []Step
@@ -93,14 +95,13 @@ func (d *differ) link(want *Interface) {
 	if have.RPFilter != LooseRPFilter {
 		d.build = append(d.build, SetRPFilter{Link: want.Name})
 	}
-	addresses := d.addresses()
-	for _, a := range addresses {
+	for _, a := range d.own {
 		if !slices.Contains(have.Addresses, a) {
 			d.build = append(d.build, AddAddress{Link: want.Name, Prefix: a})
 		}
 	}
 	for _, a := range have.Addresses {
-		if !slices.Contains(addresses, a) {
+		if !slices.Contains(d.own, a) {
 			d.shrink = append(d.shrink, DelAddress{Link: want.Name, Prefix: a})
 		}
 	}
@@ -128,14 +129,21 @@ func (d *differ) endSessions(want *Interface) {
 	}
 }
 
-// addresses are on every interface, so that applications never notice a switch between them.
-func (d *differ) addresses() []netip.Prefix {
-	self := d.plan.Self
-	out := []netip.Prefix{netip.PrefixFrom(self.Address, self.Address.BitLen())}
-	if d.state.IPv6 {
-		out = append(out, netip.PrefixFrom(self.Address6, self.Address6.BitLen()))
+// addresses are on every interface, so that applications never notice a switch between them. One that lies in a
+// network of the host's own is on none.
+func (d *differ) addresses() (out []netip.Prefix) {
+	for _, a := range []netip.Addr{d.plan.Self.Address, d.plan.Self.Address6} {
+		if d.hasAddress(a) {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
 	}
 	return out
+}
+
+// hasAddress reports whether the host can have one of its mesh addresses.
+func (d *differ) hasAddress(own netip.Addr) bool {
+	_, taken := addressTaken(own, d.state.Foreign)
+	return own.IsValid() && !taken && (own.Is4() || d.state.IPv6)
 }
 
 // sweep removes interfaces that are not in the plan.

@@ -88,8 +88,11 @@ func (d *differ) wantRoute(out []Route, r Route, foreign []Foreign) []Route {
 	if !r.Prefix.IsValid() || r.Prefix.Addr().Is6() && !d.state.IPv6 {
 		return out
 	}
-	if _, taken := conflict(r.Prefix, foreign); taken {
+	if _, taken := conflict(r.Prefix, foreign); taken || isDefault(r.Prefix) {
 		return out
+	}
+	if r.Source.IsValid() && !slices.Contains(d.own, netip.PrefixFrom(r.Source, r.Source.BitLen())) {
+		return out // nobody could answer
 	}
 	return append(out, r)
 }

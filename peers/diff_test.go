@@ -191,12 +191,14 @@ func TestConflicts(t *testing.T) {
 		foreign []peers.Foreign
 		want    []string
 	}{
-		"none":            {nil, nil},
-		"elsewhere":       {foreign("192.168.0.0/24", "10.21.0.0/24"), nil},
-		"equal":           {foreign("10.20.0.0/24"), []string{"prefix/10.20.0.0/24"}},
-		"part":            {foreign("10.20.0.7/32"), []string{"prefix/10.20.0.0/24"}},
-		"around":          {foreign("10.0.0.0/8"), []string{"overlay/10.90.0.0/16", "prefix/10.20.0.0/24"}},
-		"IPv6":            {foreign("2001:db8::/32", "fd00::/8"), []string{"overlay/fd00:90::/64", "prefix/2001:db8:20::/48"}},
+		"none":      {nil, nil},
+		"elsewhere": {foreign("192.168.0.0/24", "10.21.0.0/24"), nil},
+		"equal":     {foreign("10.20.0.0/24"), []string{"prefix/10.20.0.0/24"}},
+		"part":      {foreign("10.20.0.7/32"), []string{"prefix/10.20.0.0/24"}},
+		"around":    {foreign("10.0.0.0/8"), []string{"overlay/10.90.0.0/16", "address/10.90.0.1", "prefix/10.20.0.0/24"}},
+		"IPv6": {foreign("2001:db8::/32", "fd00::/8"), []string{
+			"overlay/fd00:90::/64", "address/fd00:90::1", "prefix/2001:db8:20::/48",
+		}},
 		"overlay":         {foreign("10.90.5.0/24"), []string{"overlay/10.90.0.0/16"}},
 		"half of default": {foreign("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"), nil},
 	} {
