@@ -79,8 +79,8 @@ func wayOf(s *peers.State, at place) trialWay {
 	if link, ok := s.LinkNamed(at.in.Name); ok {
 		w.most = link.MTU
 	}
-	if fits := at.peer.Fits(); fits != 0 {
-		w.most = min(w.most, max(fits, peers.LeastMTU))
+	if fits := at.peer.Fits(); fits != 0 && fits < w.most {
+		w.most = max(peers.Padded(fits), peers.LeastMTU)
 	}
 	return w
 }

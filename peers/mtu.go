@@ -27,6 +27,13 @@ func (p *LinkPeer) Fits() int {
 	return p.Path - Overhead6
 }
 
+// padding is what WireGuard fills packets up to a multiple of, as long as they stay within the MTU of the
+// link (WireGuard paper §5.4.6).
+const padding = 16
+
+// Padded is the largest packet that is no larger than a size after it was padded, on a link that takes more.
+func Padded(size int) int { return size / padding * padding }
+
 // linkMTU is the largest packet that fits to any peer, and no more than planned. So a host whose uplink is
 // narrow has a narrow interface, and one bad way among good ones narrows only the routes to its peer.
 func linkMTU(want *Interface, have *Link) int {
@@ -44,8 +51,8 @@ func linkMTU(want *Interface, have *Link) int {
 // not tried from inside yet is not believed to have become wider.
 func (d *differ) routeMTU(peer *Peer, link string, prefix netip.Prefix) int {
 	most, fits := d.mtu[link], d.mtu[link]
-	if known := d.fits(peer, link); known != 0 {
-		fits = min(fits, known)
+	if known := d.fits(peer, link); known != 0 && known < most {
+		fits = Padded(known)
 	}
 	found, tried := d.plan.Found[peer.ID]
 	if !tried {

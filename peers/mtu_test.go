@@ -24,12 +24,12 @@ func TestMTU(t *testing.T) {
 		wantA, wantW          routes
 	}{
 		"wide ways":                      {1420, peer{four, 1500, 0, 0}, peer{six, 1500, 0, 0}, 1420, routes{}, routes{}},
-		"a mesh for wider ways":          {8900, peer{four, 1500, 0, 0}, peer{six, 1500, 0, 0}, 1440, routes{}, routes{1420, 1420}},
+		"a mesh for wider ways":          {8900, peer{four, 1500, 0, 0}, peer{six, 1500, 0, 0}, 1440, routes{}, routes{1408, 1408}},
 		"a narrow uplink":                {1420, peer{four, 1400, 0, 0}, peer{four, 1400, 0, 0}, 1340, routes{}, routes{}},
 		"a narrow uplink, IPv6":          {1420, peer{six, 1400, 0, 0}, peer{six, 1400, 0, 0}, 1320, routes{}, routes{}},
-		"the narrowest":                  {1420, peer{four, 1280, 0, 0}, peer{four, 1280, 0, 0}, 1280, routes{1220, 0}, routes{1220, 0}},
+		"the narrowest":                  {1420, peer{four, 1280, 0, 0}, peer{four, 1280, 0, 0}, 1280, routes{1216, 0}, routes{1216, 0}},
 		"narrower than can be":           {1420, peer{four, 500, 0, 0}, peer{four, 500, 0, 0}, 1280, routes{576, 0}, routes{576, 0}},
-		"one narrow way among wide ones": {1420, peer{four, 1500, 0, 0}, peer{four, 1400, 0, 0}, 1420, routes{}, routes{1340, 1340}},
+		"one narrow way among wide ones": {1420, peer{four, 1500, 0, 0}, peer{four, 1400, 0, 0}, 1420, routes{}, routes{1328, 1328}},
 		"no way known":                   {1420, peer{four, 0, 0, 0}, peer{four, 0, 0, 0}, 1420, routes{}, routes{}},
 		"one way known":                  {1420, peer{four, 1400, 0, 0}, peer{four, 0, 0, 0}, 1340, routes{}, routes{}},
 		"a black hole":                   {1420, peer{four, 1500, 1420, 0}, peer{four, 1500, 1300, 0}, 1420, routes{}, routes{1300, 1300}},

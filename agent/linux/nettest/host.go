@@ -73,29 +73,44 @@ func (h *Host) Do(f func()) {
 // Join connects two hosts by a cable, which is called eth0 at both ends.
 func Join(t testing.TB, a, b *Host, addressA, addressB netip.Prefix) {
 	t.Helper()
-	a.Do(func() {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = "eth0"
-		check(t, netlink.LinkAdd(&netlink.Veth{
-			LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(b.file.Fd())),
-		}))
-	})
+	t.Helper()
+	Cable(t, a, "eth0", b, "eth0")
 	a.Address(addressA)
 	b.Address(addressB)
+}
+
+// Cable connects two hosts by a cable with a name at each end.
+func Cable(t testing.TB, a *Host, nameA string, b *Host, nameB string) {
+	t.Helper()
+	a.Do(func() {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = nameA
+		check(t, netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs: attrs, PeerName: nameB, PeerNamespace: netlink.NsFd(int(b.file.Fd())),
+		}))
+	})
 }
 
 // Address gives eth0 an address.
 func (h *Host) Address(p netip.Prefix) {
 	h.t.Helper()
+	h.AddressOn("eth0", p)
+}
+
+// AddressOn gives a link addresses, and brings it up.
+func (h *Host) AddressOn(name string, prefixes ...netip.Prefix) {
+	h.t.Helper()
 	h.Do(func() {
-		link, err := netlink.LinkByName("eth0")
+		link, err := netlink.LinkByName(name)
 		check(h.t, err)
-		address, err := netlink.ParseAddr(p.String())
-		check(h.t, err)
-		if p.Addr().Is6() {
-			address.Flags = unix.IFA_F_NODAD
+		for _, p := range prefixes {
+			address, err := netlink.ParseAddr(p.String())
+			check(h.t, err)
+			if p.Addr().Is6() {
+				address.Flags = unix.IFA_F_NODAD
+			}
+			check(h.t, netlink.AddrAdd(link, address))
 		}
-		check(h.t, netlink.AddrAdd(link, address))
 		check(h.t, netlink.LinkSetUp(link))
 	})
 }

@@ -76,3 +76,36 @@ func removeFaults() error {
 	}
 	return nil
 }
+
+// SetMTU sets what a packet between the host and the internet may have, at the host's end and at the router's. Where the
+// router's is smaller, larger packets are lost, and the host knows only by ICMP, if at all.
+func (h *Host) SetMTU(own, router int) error {
+	set := func(name string, mtu int) error {
+		link, err := netlink.LinkByName(name)
+		if err == nil {
+			err = netlink.LinkSetMTU(link, mtu)
+		}
+		if err != nil {
+			return fmt.Errorf("setting the MTU of %s for %s: %v", name, h.Name(), err)
+		}
+		return nil
+	}
+	return errors.Join(set(h.spec.Name, router), h.Do(func() error { return set(uplink, own) }))
+}
+
+// DropICMP has the router say nothing of packets that it cannot pass on. Neighbours still find each other.
+func (l *Lab) DropICMP() error {
+	protocols := map[int]int{unix.AF_INET: unix.IPPROTO_ICMP}
+	if haveIPv6() {
+		protocols[unix.AF_INET6] = unix.IPPROTO_ICMPV6
+	}
+	for family, protocol := range protocols {
+		rule := netlink.NewRule()
+		rule.Priority, rule.Type, rule.Family = faultPriority, unix.RTN_BLACKHOLE, family
+		rule.IifName, rule.IPProto = "lo", protocol
+		if err := netlink.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("dropping the router's ICMP: %v", err)
+		}
+	}
+	return nil
+}
