@@ -39,7 +39,7 @@ func (c *Controller) change(ctx context.Context, by, why string, what decide) (*
 		if err != nil || op == nil {
 			return inv, err
 		}
-		next, entry, err := inv.Record(peers.Change{At: time.Now(), By: by, Why: why, Op: op})
+		next, entry, err := inv.Record(peers.Change{At: c.now(), By: by, Why: why, Op: op})
 		if err != nil {
 			return nil, err
 		}
@@ -82,6 +82,7 @@ func (c *Controller) publish(ctx context.Context, inv *peers.Inventory, e peers.
 		c.behind = true
 		return fmt.Errorf("publish revision %d: %w", e.Revision, err)
 	}
+	c.schedule.note(e)
 	ids, _ := e.Hosts()
 	c.followMoves(before, inv, ids)
 	for _, id := range ids {

@@ -41,6 +41,8 @@ type Settings struct {
 	// Advertise are the addresses, HOST:PORT, at which hosts find this controller.
 	Advertise []string
 	Version   string
+	// Now is the clock; nil for that of the machine.
+	Now func() time.Time
 }
 
 // A Controller looks after one mesh.
@@ -61,6 +63,7 @@ type Controller struct {
 	moves     moves
 	destroyed peers.Generation // up to which secrets are known to be gone; belongs to Run
 	limits    limits
+	schedule  scheduler
 	warned    atomic.Bool // of hosts that know more than the ledger
 }
 
@@ -78,6 +81,9 @@ func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) 
 	c := &Controller{
 		ledger: l, vault: v, log: log, settings: s, rounds: make(chan struct{}),
 		limits: limits{welcomes: limit.NewGate(welcomesAtOnce, welcomesWaiting, welcomeStay)},
+	}
+	if c.settings.Now == nil {
+		c.settings.Now = time.Now
 	}
 	inv, err := l.Load(ctx)
 	if err != nil {
@@ -109,6 +115,9 @@ func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) 
 		return nil, err
 	}
 	c.moves.watch(&inv.Mesh)
+	if err := c.loadNotice(ctx); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -123,10 +132,14 @@ func (c *Controller) recent(ctx context.Context, head peers.Revision) ([]peers.E
 		if e.Revision > head { // somebody else has written since
 			break
 		}
+		c.schedule.note(e)
 		entries = append(entries, e)
 	}
 	return entries, nil
 }
+
+// now is the time of day. It may go back.
+func (c *Controller) now() time.Time { return c.settings.Now().Round(0) }
 
 // Identity is the key that the controller shows to everybody who connects.
 func (c *Controller) Identity() key.IdentityKey { return c.identity }
@@ -165,6 +178,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.sessions.cutStuck(now.Add(-stuckAfter))
 		case now := <-rotate.C:
 			c.rotate(ctx, now)
+			c.keepSchedule(ctx, c.now())
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/warren-mesh/warren/controller/feed"
 	"github.com/warren-mesh/warren/peers"
@@ -43,7 +42,7 @@ func (c *Controller) create(ctx context.Context, empty *peers.Inventory) (*peers
 	if !op.Overlay.IsValid() {
 		op.Overlay = DefaultOverlay()
 	}
-	next, entry, err := empty.Record(peers.Change{At: time.Now(), By: "controller", Why: "first start", Op: op})
+	next, entry, err := empty.Record(peers.Change{At: c.now(), By: "controller", Why: "first start", Op: op})
 	if problems, ok := errors.AsType[peers.Problems](err); ok {
 		return nil, &StartError{what: problems[0].Message, hint: problems[0].Hint}
 	} else if err != nil {

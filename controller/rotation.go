@@ -136,7 +136,22 @@ func (m *moves) progress(inv *peers.Inventory, presence func(peers.HostID) peers
 // Rotate begins a rotation: the next generation exists from now on, and all hosts move to it by
 // themselves. Of several controllers that do this at once the ledger lets one.
 func (c *Controller) Rotate(ctx context.Context, by string, order wire.RotationOrder) (wire.RotationView, error) {
-	inv, err := c.change(ctx, by, order.Why, func(inv *peers.Inventory) (peers.Op, error) {
+	inv, err := c.begin(ctx, by, order.Why, func(*peers.Inventory) bool { return true })
+	if err != nil {
+		return wire.RotationView{}, err
+	}
+	return c.rotationView(inv), nil
+}
+
+// begin begins a rotation if it is still wanted when the change is made.
+func (c *Controller) begin(
+	ctx context.Context, by, why string, wanted func(*peers.Inventory) bool,
+) (*peers.Inventory, error) {
+	begun := false
+	inv, err := c.change(ctx, by, why, func(inv *peers.Inventory) (peers.Op, error) {
+		if begun = wanted(inv); !begun {
+			return nil, nil
+		}
 		g := inv.Mesh.Current() + 1
 		if len(inv.Mesh.Generations) == 1 { // otherwise it is refused
 			if err := c.makeSecret(ctx, g); err != nil {
@@ -145,11 +160,10 @@ func (c *Controller) Rotate(ctx context.Context, by string, order wire.RotationO
 		}
 		return peers.StartGeneration{Number: g}, nil
 	})
-	if err != nil {
-		return wire.RotationView{}, err
+	if err == nil && begun {
+		c.log.Info("rotation started", "generation", uint64(inv.Mesh.Current()), "by", by, "why", why)
 	}
-	c.log.Info("rotation started", "generation", uint64(inv.Mesh.Current()), "by", by, "why", order.Why)
-	return c.rotationView(inv), nil
+	return inv, err
 }
 
 // makeSecret makes the secret of a generation, unless an earlier attempt got as far as that.
@@ -179,6 +193,10 @@ func (c *Controller) rotationView(inv *peers.Inventory) wire.RotationView {
 	v := wire.RotationView{
 		Generation: newest.Number, Phase: p.Phase, Started: newest.Started, Waiting: []wire.RotationWait{},
 		Pairs: wire.RotationPairs{Total: p.Pairs, Proven: p.Proven, Switched: p.Switched, Retired: p.Retired},
+	}
+	if slot, ok, err := c.slot(inv, c.now()); ok && err == nil {
+		at := slot.At.UTC()
+		v.Next = &at
 	}
 	if !runs {
 		return v

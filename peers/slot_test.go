@@ -14,6 +14,21 @@ import (
 
 func meshWith(s peers.Schedule) *peers.Mesh { return &peers.Mesh{ID: meshID, Schedule: &s} }
 
+// zoneBook is time.LoadLocation, which reads each zone only once.
+func zoneBook() peers.Zones {
+	known := map[string]*time.Location{}
+	return func(name string) (*time.Location, error) {
+		if zone, ok := known[name]; ok {
+			return zone, nil
+		}
+		zone, err := time.LoadLocation(name)
+		if err == nil {
+			known[name] = zone
+		}
+		return zone, err
+	}
+}
+
 func utcOnly(string) (*time.Location, error) { return time.UTC, nil }
 
 func at(t *testing.T, s string) time.Time {
@@ -187,6 +202,7 @@ func drawSchedule(t *rapid.T) peers.Schedule {
 // later than the first window after what was asked for while the controller is there, and two who look at
 // the same time see the same.
 func TestSlotProperties(t *testing.T) {
+	zones := zoneBook()
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSchedule(t)
 		m := meshWith(s)
@@ -194,11 +210,11 @@ func TestSlotProperties(t *testing.T) {
 		last := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(0, 400*86400).Draw(t, "last")) * time.Second)
 		now := last
 		for range 12 {
-			slot, err := m.NextSlot(last, now, time.LoadLocation)
+			slot, err := m.NextSlot(last, now, zones)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if again, _ := m.NextSlot(last, now, time.LoadLocation); again != slot {
+			if again, _ := m.NextSlot(last, now, zones); again != slot {
 				t.Fatalf("%v and %v for the same", slot, again)
 			}
 			away := time.Duration(0)
@@ -206,7 +222,7 @@ func TestSlotProperties(t *testing.T) {
 				away = time.Duration(rapid.IntRange(1, 40*86400).Draw(t, "seconds")) * time.Second
 			}
 			if at := now.Add(away); at.After(slot.At) {
-				if slot, err = m.NextSlot(last, at, time.LoadLocation); err != nil {
+				if slot, err = m.NextSlot(last, at, zones); err != nil {
 					t.Fatal(err)
 				}
 				now = at
@@ -214,7 +230,7 @@ func TestSlotProperties(t *testing.T) {
 			if slot.At.After(now) {
 				now = slot.At
 			}
-			if early, _ := m.NextSlot(last, now.Add(-time.Second), time.LoadLocation); now.Equal(slot.At) && early.Due(now.Add(-time.Second)) {
+			if early, _ := m.NextSlot(last, now.Add(-time.Second), zones); now.Equal(slot.At) && early.Due(now.Add(-time.Second)) {
 				t.Fatalf("due a second before %v", slot.At)
 			}
 			if gap := now.Sub(last); gap < every/2 {
@@ -223,7 +239,7 @@ func TestSlotProperties(t *testing.T) {
 			if gap := slot.At.Sub(last); away == 0 && gap > every+8*24*time.Hour+2*time.Hour {
 				t.Fatalf("%v only after %v", slot.At, gap)
 			}
-			if !slot.Missed && !insideOf(t, &s, now) {
+			if !slot.Missed && !insideOf(t, &s, zones, now) {
 				t.Fatalf("%v is in no window of %v", now, &s)
 			}
 			last = now
@@ -233,9 +249,9 @@ func TestSlotProperties(t *testing.T) {
 
 // insideOf looks whether a time lies in a window in the plain way: at the clock on the wall, and at the text
 // of the window. Where that clock was changed within a day it does not know.
-func insideOf(t *rapid.T, s *peers.Schedule, now time.Time) bool {
+func insideOf(t *rapid.T, s *peers.Schedule, zones peers.Zones, now time.Time) bool {
 	for _, w := range s.Windows {
-		zone, err := time.LoadLocation(w.Zone())
+		zone, err := zones(w.Zone())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -138,7 +138,8 @@ func serve(ctx context.Context, c *controller.Controller, local, remote net.List
 		return err
 	}
 	a := api.New(api.Backend{
-		Tokens: c, Hosts: c, Mesh: c, Rotation: c, Admins: c, Audit: c, Enrolment: c, Agents: c,
+		Tokens: c, Hosts: c, Mesh: c, Rotation: c, Admins: c, Audit: c, Schedule: c, Metrics: c,
+		Enrolment: c, Agents: c,
 	}, log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.Run(ctx) })

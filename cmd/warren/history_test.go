@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -97,4 +98,27 @@ func history(ts *testscript.TestScript) (all []peers.Entry) {
 	add("admin:bert", "found \x1b[31mit", peers.SetHostState{ID: id("shop"), State: peers.HostActive})
 	add("admin:bert", "", peers.RevokeToken{ID: "k4q2m7"})
 	return all
+}
+
+// scheduleRoutes keep a schedule, of which a slot has been missed when it is looked at again.
+func scheduleRoutes(mux *http.ServeMux) {
+	next := time.Now().Add(60 * time.Hour).UTC()
+	none := wire.ScheduleView{Generation: 3, KeyAge: 60 * 3600}
+	now := none
+	mux.HandleFunc("PUT "+wire.PathSchedule, func(w http.ResponseWriter, r *http.Request) {
+		var order wire.ScheduleOrder
+		if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+			refuse(w, wire.NewFault(http.StatusBadRequest, "bad-request", err.Error(), ""))
+			return
+		}
+		now = wire.ScheduleView{Generation: 3, KeyAge: 60 * 3600, Schedule: &order, Next: &next}
+		answer(w, now)
+		now.KeyAge, now.Missed = 60*86400, true
+		now.Problems = []peers.Problem{{Code: "key-age", Message: "the keys are 60d old", Hint: "to begin it now: warren rotate"}}
+	})
+	mux.HandleFunc("GET "+wire.PathSchedule, func(w http.ResponseWriter, _ *http.Request) { answer(w, now) })
+	mux.HandleFunc("DELETE "+wire.PathSchedule, func(w http.ResponseWriter, _ *http.Request) {
+		now = none
+		answer(w, now)
+	})
 }

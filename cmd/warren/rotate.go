@@ -32,7 +32,7 @@ rotation: their pairs stay on the old keys until they are back, or until the gra
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log")
-	cmd.AddCommand(a.rotateStatus())
+	cmd.AddCommand(a.rotateStatus(), a.rotateSchedule())
 	return cmd
 }
 

@@ -61,6 +61,19 @@ type Admins interface {
 	AdminWith(id key.Identity) (name string, ok bool)
 }
 
+// Schedule is the schedule of rotations.
+type Schedule interface {
+	Schedule() wire.ScheduleView
+	SetSchedule(ctx context.Context, by string, order wire.ScheduleOrder) (wire.ScheduleView, error)
+	DropSchedule(ctx context.Context, by string) (wire.ScheduleView, error)
+}
+
+// Metrics are figures for monitoring.
+type Metrics interface {
+	// WriteMetrics writes them in the text format of Prometheus.
+	WriteMetrics(w io.Writer)
+}
+
 // An AuditQuery asks for a page of the audit log: the entries behind a revision that are not older than
 // Since. Where there is none, it waits for the next one.
 type AuditQuery struct {
@@ -109,6 +122,8 @@ type Backend struct {
 	Rotation  Rotation
 	Admins    Admins
 	Audit     Audit
+	Schedule  Schedule
+	Metrics   Metrics
 	Enrolment Enrolment
 	Agents    Agents
 }

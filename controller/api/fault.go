@@ -131,7 +131,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 
 // noRoute tells a wrong path from a wrong method.
 func (s *Server) noRoute(r *http.Request) error {
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
 		if _, pattern := s.mux.Handler(probe); pattern != "" {

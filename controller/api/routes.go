@@ -51,6 +51,8 @@ func (s *Server) routes() {
 	s.rotationRoutes()
 	s.adminRoutes()
 	s.auditRoutes()
+	s.scheduleRoutes()
+	s.metricsRoute()
 	s.enrolRoutes()
 	s.agentRoutes()
 }
@@ -80,7 +82,7 @@ func (s *Server) hostRoutes() {
 	hosts := s.backend.Hosts
 	type order struct {
 		Name   string           `path:"name" maxLength:"64"`
-		Action string           `path:"action" enum:"approve,suspend,resume,revoke"`
+		Action string           `path:"action" enum:"approve,suspend,resume,revoke,rekey"`
 		Body   *wire.HostAction `required:"false"`
 	}
 	one := wire.PathHosts + "/{name}"
@@ -97,7 +99,7 @@ func (s *Server) hostRoutes() {
 	})
 	add(s, operation{
 		"set-host", http.MethodPost, one + "/{action}",
-		"Approve, suspend, resume or revoke a host", forAdmins, 0,
+		"Approve, suspend, resume or revoke a host, or ask it for a new identity", forAdmins, 0,
 	}, func(ctx context.Context, in *order) (*answer[wire.HostView], error) {
 		o := HostOrder{Name: in.Name, Action: in.Action}
 		if in.Body != nil {

@@ -56,6 +56,17 @@ func (b stub) AddAdmin(context.Context, string, wire.AdminView) (wire.AdminView,
 }
 func (b stub) RemoveAdmin(context.Context, string, string) error { return b.err }
 func (b stub) AdminWith(key.Identity) (string, bool)             { return "", false }
+func (b stub) WriteMetrics(w io.Writer)                          { fmt.Fprintln(w, "warren_up 1") }
+func (b stub) Schedule() wire.ScheduleView                       { return wire.ScheduleView{} }
+
+func (b stub) SetSchedule(context.Context, string, wire.ScheduleOrder) (wire.ScheduleView, error) {
+	return wire.ScheduleView{}, b.err
+}
+
+func (b stub) DropSchedule(context.Context, string) (wire.ScheduleView, error) {
+	return wire.ScheduleView{}, b.err
+}
+
 func (b stub) Audit(context.Context, api.AuditQuery) (wire.AuditPage, error) {
 	return wire.AuditPage{}, b.err
 }
@@ -89,7 +100,10 @@ type server struct{ *api.Server }
 func newServer(t *testing.T, b stub) server {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	return server{api.New(api.Backend{Tokens: b, Hosts: b, Mesh: b, Admins: b, Audit: b, Enrolment: b, Agents: b}, log)}
+	return server{api.New(api.Backend{
+		Tokens: b, Hosts: b, Mesh: b, Admins: b, Audit: b, Schedule: b, Metrics: b,
+		Enrolment: b, Agents: b,
+	}, log)}
 }
 
 func everybody(net.Conn) (api.Caller, error) {

@@ -19,6 +19,7 @@ const (
 	PathMesh        = "/v1/mesh"
 	PathAdmins      = "/v1/admins"
 	PathRotation    = "/v1/rotation"
+	PathMetrics     = "/metrics" // where every monitoring looks
 )
 
 // A TokenOrder asks for an enrolment token (POST /v1/tokens).
@@ -64,6 +65,8 @@ type HostView struct {
 	Keys       []peers.HostKey  `json:"keys"`
 	Peers      []PeerReport     `json:"peers,omitempty"     doc:"with host show: how it sees the others"`
 	Problems   []peers.Problem  `json:"problems"`
+	Rekey      *time.Time       `json:"rekey,omitempty"     doc:"since when it is asked for a new identity"`
+	Former     []key.Identity   `json:"former,omitempty"    doc:"the identities that it had before, the first one first"`
 }
 
 // A HostAction is what an admin wants of a host (POST /v1/hosts/{name}/{action}).
@@ -77,6 +80,7 @@ const (
 	ActionSuspend = "suspend"
 	ActionResume  = "resume"
 	ActionRevoke  = "revoke"
+	ActionRekey   = "rekey"
 )
 
 // A MeshView is the mesh as admins see it (GET /v1/mesh).

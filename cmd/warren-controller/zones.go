@@ -1,0 +1,3 @@
+package main
+
+import _ "time/tzdata" // a schedule must not depend on which time zones the machine knows
