@@ -60,7 +60,7 @@ func (l *loop) follow(ctx context.Context) {
 	}
 	l.link.addresses(l)
 	var held *control.Held
-	if l.plan != nil {
+	if l.plan != nil && l.plan.received.Self.ID == m.ID {
 		held = &control.Held{Plan: l.plan.received, Head: l.plan.head}
 	}
 	f := control.NewFollower(control.Following{
@@ -115,6 +115,7 @@ func (l *loop) report(problems []peers.Problem, s *wire.Status) {
 	r := wire.Report{
 		Problems: &problems, Generation: s.Generation, Backend: s.Backend, Keys: l.me.signed, Peers: l.peerReports(),
 	}
+	r.Heir = l.me.heir
 	if l.plan != nil && l.plan.applied {
 		r.Revision = l.plan.want.Revision
 	}

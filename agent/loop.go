@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
 )
 
 // Times of the loop.
@@ -143,6 +144,9 @@ func (l *loop) refresh(ctx context.Context) {
 // hear takes over what the controller says.
 func (l *loop) hear(ctx context.Context) {
 	v := l.link.follower.View()
+	if !v.Connected && v.Fault != nil && v.Fault.Code == wire.CodeRekeyed && l.succeed(ctx) {
+		return
+	}
 	l.learnControllers(v.Controllers)
 	if v.Held != nil && v.Held != l.link.taken {
 		l.link.taken = v.Held

@@ -70,7 +70,8 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	}
 	l.plan = n
 	l.makeKeys()
-	pins := l.pin(checked.Peers, now)
+	l.makeHeir()
+	pins := l.pin(p.Mesh.ID, checked.Peers, now)
 	if fresh && (!kept || pins != nil) {
 		l.saver.offer(p, head, pins)
 	}
@@ -78,8 +79,8 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 
 // pin holds the identities of peers against those met before under their names, and gives the pins to keep
 // where there are new ones.
-func (l *loop) pin(ps []peers.Peer, now time.Time) peers.Pins {
-	pins, isNew := l.me.pins.Note(ps, now)
+func (l *loop) pin(mesh string, ps []peers.Peer, now time.Time) peers.Pins {
+	pins, isNew := l.me.pins.Note(mesh, ps, now)
 	l.me.pins = pins
 	found := pins.Problems(ps, now)
 	l.trouble.set(fromPins, found...)

@@ -10,6 +10,7 @@ import (
 	"github.com/warren-mesh/warren/agent/store"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
+	"github.com/warren-mesh/warren/peers/wire"
 )
 
 // self is what a host knows of itself.
@@ -19,12 +20,13 @@ type self struct {
 	keys     peers.PrivateByGen
 	signed   []peers.HostKey // the public halves of keys, ascending
 	pins     peers.Pins      // the identities of others by their names
+	heir     *wire.Heir      // while the controller asks for a new identity
 }
 
 // restore reads what is on disk. Whatever is damaged is shown and kept as it is; the rest is used.
 func (l *loop) restore() {
 	m, errMember := l.Store.Membership()
-	id, errIdentity := l.Store.Identity()
+	id, errIdentity := l.identify(m)
 	kept, errPlan := l.Store.Plan()
 	enrolled := !errors.Is(errMember, fs.ErrNotExist) || errPlan == nil
 	var problems []peers.Problem
@@ -73,7 +75,7 @@ func (l *loop) restorePlan(kept store.Kept, err error) []peers.Problem {
 		}}
 	}
 	m := l.me.member
-	if m != nil && (kept.Plan.Mesh.ID != m.Mesh || kept.Plan.Self.ID != m.ID) {
+	if m != nil && (kept.Plan.Mesh.ID != m.Mesh || !isOwn(m, kept.Plan.Self.ID)) {
 		return []peers.Problem{{
 			Code: codePlan, At: "data-dir/plan", Message: "the plan on disk is that of another host or mesh",
 			Hint: "the controller sends the right one as soon as it is reached",

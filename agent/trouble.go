@@ -19,6 +19,7 @@ const (
 	codePlan       = "plan-damaged"         // the plan on disk is of no use
 	codeFallback   = "plan-previous"        // the plan before the last is used
 	codeKey        = "key-damaged"          // a private key is of no use
+	codeHeir       = "identity-new"         // the new identity of this host cannot be made or taken
 	codePins       = "pins-damaged"         // the identities met before are forgotten
 	codeDisk       = "disk"                 // something cannot be kept
 	codeDiskFull   = "disk-full"            // something cannot be kept for want of room
@@ -42,6 +43,7 @@ const (
 	fromFiles source = iota
 	fromEnrolment
 	fromKeys
+	fromHeir
 	fromKernel
 	fromApply
 	fromPlan

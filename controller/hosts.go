@@ -52,6 +52,10 @@ func (c *Controller) hostView(h *peers.Host) wire.HostView {
 		Endpoints: append([]peers.Endpoint{}, h.Endpoints...), Keys: append([]peers.HostKey{}, h.Keys...),
 		Problems: append([]peers.Problem{}, page.Problems...),
 	}
+	v.Rekey = h.Rekey
+	for _, before := range h.Former {
+		v.Former = append(v.Former, before.From)
+	}
 	if v.Online {
 		page.Seen = time.Now().UTC().Truncate(time.Second)
 	}
@@ -61,7 +65,7 @@ func (c *Controller) hostView(h *peers.Host) wire.HostView {
 	return v
 }
 
-// SetHost approves, suspends, resumes or revokes a host.
+// SetHost approves, suspends, resumes or revokes a host, or asks it for a new identity.
 func (c *Controller) SetHost(ctx context.Context, by string, order api.HostOrder) (wire.HostView, error) {
 	var id peers.HostID
 	inv, err := c.change(ctx, by, order.Why, func(inv *peers.Inventory) (peers.Op, error) {
@@ -70,6 +74,9 @@ func (c *Controller) SetHost(ctx context.Context, by string, order api.HostOrder
 			return nil, err
 		}
 		id = h.ID
+		if order.Action == wire.ActionRekey {
+			return peers.OrderRekey{ID: h.ID}, nil
+		}
 		state, err := nextState(h, order.Action)
 		return peers.SetHostState{ID: h.ID, State: state}, err
 	})

@@ -14,6 +14,9 @@ const hintAnew = "to enrol with a new identity, on the host: warren leave --forc
 func barred(inv *peers.Inventory, id peers.HostID) *wire.Fault {
 	h := inv.Hosts[id]
 	switch {
+	case h == nil && inv.Buried[id] != nil && inv.Buried[id].Heir != "":
+		return wire.NewFault(403, wire.CodeRekeyed, fmt.Sprintf("host %q has a new identity; this one is given up",
+			inv.Buried[id].Name), "the agent takes the new one by itself: systemctl restart warren-agent")
 	case h == nil && inv.Buried[id] != nil:
 		return wire.NewFault(403, "revoked", fmt.Sprintf("this identity was revoked when the host was named %q",
 			inv.Buried[id].Name), hintAnew)

@@ -140,6 +140,11 @@ func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
 		case up.Kind == wire.UpReport && up.Report != nil:
 			c.book.Report(s.id, up.Report, time.Now())
 			c.moves.hear(c.Inventory(), s.id, up.Report.Peers)
+			if up.Report.Heir != nil {
+				if err := c.succeed(ctx, s.id, up.Report.Heir); err != nil {
+					c.log.Warn("the new identity of a host is refused", "host", string(s.id), "error", err)
+				}
+			}
 			if len(up.Report.Keys) == 0 {
 				continue
 			}

@@ -182,6 +182,8 @@ func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 		StartGeneration{}.Kind():  decodeAs[StartGeneration],
 		RetireGeneration{}.Kind(): decodeAs[RetireGeneration],
 		SetSchedule{}.Kind():      decodeAs[SetSchedule],
+		OrderRekey{}.Kind():       decodeAs[OrderRekey],
+		SucceedHost{}.Kind():      decodeAs[SucceedHost],
 	}
 }
 

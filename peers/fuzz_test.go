@@ -26,6 +26,8 @@ func everyOp() []peers.Op {
 		peers.StartGeneration{Number: 2},
 		peers.RetireGeneration{Number: 1},
 		peers.SetSchedule{Schedule: &peers.Schedule{Every: 3600}},
+		peers.OrderRekey{ID: idOf("shop")},
+		succeed("shop", "shop-2"),
 	}
 }
 

@@ -90,7 +90,9 @@ type Host struct {
 	Token     string       `json:"token"`  // the id of the token it came with
 	Port      uint16       `json:"port"`   // UDP, of slot 0; slot 1 uses the next one
 	Endpoints []Endpoint   `json:"endpoints"`
-	Keys      []HostKey    `json:"keys"` // by generation, ascending
+	Keys      []HostKey    `json:"keys"`             // by generation, ascending
+	Former    []Handover   `json:"former,omitempty"` // the identities before this one, the first one first
+	Rekey     *time.Time   `json:"rekey,omitempty"`  // since when an admin wants it to have a new identity
 }
 
 // Addresses are the overlay addresses of the host as single-address prefixes, IPv4 first.
@@ -155,11 +157,13 @@ type Admin struct {
 	Added    time.Time    `json:"added"`
 }
 
-// A Tombstone keeps a revoked identity out when its host was removed from the inventory.
+// A Tombstone keeps an identity out that was revoked, when its host was removed from the inventory, or
+// given up for a new one.
 type Tombstone struct {
 	ID     HostID    `json:"id"`
 	Name   string    `json:"name"`
 	Buried time.Time `json:"buried"`
+	Heir   HostID    `json:"heir,omitempty"` // of the same host, which has a new identity
 }
 
 // HostNamed finds a host by its name.

@@ -21,12 +21,13 @@ type Pins map[string]Pin
 type Pin struct {
 	Identity key.Identity `json:"identity"`
 	Since    time.Time    `json:"since"`
-	Before   key.Identity `json:"before"` // zero where there was none
+	Before   key.Identity `json:"before"` // zero where there was none, or where that one has signed this one
 }
 
 // Note gives the pins with those of a plan's peers. Names that are gone are kept: removing a host and
 // adding another under its name is no way round.
-func (p Pins) Note(peers []Peer, now time.Time) (pins Pins, isNew bool) {
+// An identity that the known one has signed, or that follows from it one by one, is not another.
+func (p Pins) Note(mesh string, peers []Peer, now time.Time) (pins Pins, isNew bool) {
 	out, owned := p, false
 	for i := range peers {
 		name, identity := peers[i].Name, peers[i].Identity
@@ -38,7 +39,11 @@ func (p Pins) Note(peers []Peer, now time.Time) (pins Pins, isNew bool) {
 			out, owned = make(Pins, len(p)+len(peers)), true
 			maps.Copy(out, p)
 		}
-		out[name] = Pin{Identity: identity, Since: now, Before: known.Identity}
+		pin := Pin{Identity: identity, Since: now, Before: known.Identity}
+		if follows(mesh, known.Identity, identity, peers[i].Former) {
+			pin.Before = key.Identity{}
+		}
+		out[name] = pin
 	}
 	return out, owned
 }

@@ -57,6 +57,16 @@ type Self struct {
 	Address  netip.Addr `json:"address"`
 	Address6 netip.Addr `json:"address6"`
 	Joined   Revision   `json:"joined"`
+	Origin   HostID     `json:"origin,omitempty"` // with which it has enrolled, where that was another one
+	Rekey    bool       `json:"rekey,omitempty"`  // it shall make a new identity now
+}
+
+// origin is the id with which the host has enrolled.
+func (s *Self) origin() HostID {
+	if s.Origin != "" {
+		return s.Origin
+	}
+	return s.ID
 }
 
 // An Interface is the tunnel interface of one generation.
@@ -81,6 +91,7 @@ type Peer struct {
 	Prefixes  []netip.Prefix `json:"prefixes"` // allowed IPs and routes: overlay addresses, then site prefixes
 	Keys      []HostKey      `json:"keys"`
 	Endpoints []Endpoint     `json:"endpoints"` // in the order in which to try them
+	Former    []Handover     `json:"former,omitempty"`
 }
 
 // Plan computes what a host must have; ErrNoPlan for one that is not active or does not exist.
@@ -113,6 +124,10 @@ func (inv *Inventory) PlanAlone(id HostID) (Plan, error) {
 			ID: h.ID, Name: h.Name, Site: h.Site, Address: h.Address, Address6: h.Address6, Joined: h.Joined,
 		},
 	}
+	p.Self.Rekey = h.Rekey != nil && len(m.Generations) == 1
+	if from := h.Origin(); from != h.ID {
+		p.Self.Origin = from
+	}
 	for _, mark := range m.Generations {
 		g := mark.Number
 		p.Interfaces = append(p.Interfaces, Interface{
@@ -132,7 +147,7 @@ func (inv *Inventory) peer(id HostID, gateways map[HostID][]netip.Prefix) (Peer,
 	}
 	p := Peer{
 		ID: h.ID, Name: h.Name, Site: h.Site, Identity: h.Identity, Joined: h.Joined,
-		Prefixes: append(h.Addresses(), gateways[id]...),
+		Prefixes: append(h.Addresses(), gateways[id]...), Former: h.Former,
 	}
 	for _, k := range h.Keys {
 		if inv.Mesh.HasGeneration(k.Generation) {
@@ -206,13 +221,13 @@ func (p *Peer) Key(g Generation) (key.Public, bool) {
 	return key.Public{}, false
 }
 
-// DerivePSKs are the pre-shared keys between a host and a peer, one for each generation that the peer has
-// a key of and whose secret is known.
+// DerivePSKs are the pre-shared keys between a host, named by its origin, and a peer, one for each generation
+// that the peer has a key of and whose secret is known.
 func DerivePSKs(secrets map[Generation]key.Secret, self HostID, peer *Peer) map[Generation]key.Preshared {
 	out := make(map[Generation]key.Preshared, len(peer.Keys))
 	for _, k := range peer.Keys {
 		if s, ok := secrets[k.Generation]; ok {
-			out[k.Generation] = s.Preshared(string(self), string(peer.ID))
+			out[k.Generation] = s.Preshared(string(self), string(peer.Origin()))
 		}
 	}
 	return out
@@ -231,7 +246,7 @@ func (p Plan) WithPSKs(secrets map[Generation]key.Secret) Plan {
 			if p.PSKs[g] == nil {
 				p.PSKs[g] = make(map[HostID]key.Preshared, len(p.Peers))
 			}
-			p.PSKs[g][peer.ID] = deriver.Preshared(string(p.Self.ID), string(peer.ID))
+			p.PSKs[g][peer.ID] = deriver.Preshared(string(p.Self.origin()), string(peer.Origin()))
 		}
 	}
 	return p

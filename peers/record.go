@@ -5,6 +5,14 @@ import (
 	"fmt"
 )
 
+// recordElements are the elements that every record has.
+const recordElements = 7
+
+// rare is what few records have. It follows on the list, as an object with names.
+type rare struct {
+	Former []Handover `json:"former,omitempty"`
+}
+
 // MarshalJSON writes the record as a list, in this order: name, site, identity, joined, prefixes, keys
 // (each a list of generation, public key, signature in base64), endpoints (each a list of kind and
 // address). A mesh of a thousand hosts sends a million records when all of them join, and names of
@@ -18,7 +26,11 @@ func (p Peer) MarshalJSON() ([]byte, error) {
 	for i, e := range p.Endpoints {
 		endpoints[i] = [2]any{e.Kind, e.Address}
 	}
-	return json.Marshal([]any{p.Name, p.Site, p.Identity, p.Joined, p.Prefixes, keys, endpoints})
+	list := []any{p.Name, p.Site, p.Identity, p.Joined, p.Prefixes, keys, endpoints}
+	if len(p.Former) > 0 {
+		list = append(list, rare{Former: p.Former})
+	}
+	return json.Marshal(list)
 }
 
 // UnmarshalJSON reads what MarshalJSON writes. Elements that a newer version has added behind the known
@@ -50,6 +62,13 @@ func (p *Peer) UnmarshalJSON(raw []byte) error {
 			return fmt.Errorf("record of peer %s: endpoint %d: %v", out.Name, i, err)
 		}
 		out.Endpoints = append(out.Endpoints, ep)
+	}
+	if len(list) > recordElements {
+		var more rare
+		if err := json.Unmarshal(list[recordElements], &more); err != nil {
+			return fmt.Errorf("record of peer %s: what few have: %v", out.Name, err)
+		}
+		out.Former = more.Former
 	}
 	*p = out
 	return nil

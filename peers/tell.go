@@ -39,6 +39,8 @@ func (e Entry) Tell() string {
 		return e.tellRetired(op)
 	case SetSchedule:
 		return op.tell()
+	case OrderRekey, SucceedHost:
+		return e.tellHandover()
 	}
 	return e.tellHost(op)
 }
@@ -149,13 +151,25 @@ func (e Entry) tellSite(op SetSite) string {
 // tellRetired ends the story of a rotation with how long it took.
 func (e Entry) tellRetired(op RetireGeneration) string {
 	s := fmt.Sprintf("generation %d is retired, its keys are gone", op.Number)
-	o, _ := e.object("mesh")
-	if _, after := ends[Mesh](o); after != nil && len(after.Generations) > 0 {
-		newest := after.Generations[len(after.Generations)-1]
-		s += fmt.Sprintf("; the rotation to generation %d took %v", newest.Number,
-			e.At.Sub(newest.Started).Round(100*time.Millisecond))
+	if g, took, ok := e.Rotated(); ok {
+		s += fmt.Sprintf("; the rotation to generation %d took %v", g, took.Round(100*time.Millisecond))
 	}
 	return s
+}
+
+// Rotated is the generation that the mesh has come to, and how long that took, where the entry is the end
+// of a rotation.
+func (e Entry) Rotated() (to Generation, took time.Duration, ok bool) {
+	if e.Kind != (RetireGeneration{}).Kind() {
+		return 0, 0, false
+	}
+	o, _ := e.object("mesh")
+	_, after := ends[Mesh](o)
+	if after == nil || len(after.Generations) == 0 {
+		return 0, 0, false
+	}
+	newest := after.Generations[len(after.Generations)-1]
+	return newest.Number, e.At.Sub(newest.Started), true
 }
 
 func joined[T any](list []T, text func(T) string) string {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -52,6 +53,10 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 	}
 	if out.Keys = newKeys(before.Keys, now.Keys); len(out.Keys) > 0 {
 		tell(pressing)
+	}
+	if now.Heir != nil && (before.Heir == nil || !reflect.DeepEqual(before.Heir, now.Heir)) {
+		out.Heir = now.Heir
+		tell(urgent)
 	}
 	told, peerNews := changedPeers(before.Peers, now.Peers)
 	out.Peers = told

@@ -20,7 +20,8 @@ type Membership struct {
 	Address6    netip.Addr   `json:"address6"`
 	Pin         key.Identity `json:"pin"` // of the controller
 	Controllers []string     `json:"controllers"`
-	Token       string       `json:"token"` // the id of the one that it came with
+	Token       string       `json:"token"`              // the id of the one that it came with
+	Formerly    peers.HostID `json:"formerly,omitempty"` // the id before this one
 }
 
 // An Enrolment is one that was begun: kept before the request leaves the host, so that after a crash it

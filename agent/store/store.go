@@ -15,6 +15,8 @@ import (
 // Names of the files. The private key of generation N is in fileKey + "N".
 const (
 	fileIdentity   = "identity"
+	fileHeir       = "identity.next"
+	fileFormer     = "identity.former" // for a moment
 	fileMembership = "membership"
 	fileEnrolment  = "enrolment"
 	filePins       = "pins"
@@ -103,7 +105,7 @@ func (s *Store) removeTemporary() error {
 		return fmt.Errorf("list the data directory: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), tempEnd) && e.Type().IsRegular() {
+		if (strings.HasSuffix(e.Name(), tempEnd) || e.Name() == fileFormer) && e.Type().IsRegular() {
 			err = errors.Join(err, s.wipe(e.Name()))
 		}
 	}

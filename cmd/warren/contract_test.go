@@ -34,7 +34,7 @@ func contracts() map[string]string {
 func extensions() []string {
 	return []string{
 		"status.controller.error", "status.peers[].address6", "status.problems[].at", "status.restored",
-		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
+		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys", "hosts[].rekey", "hosts[].former",
 		"hosts[].problems[].at",
 		"token.created", "token.used", "token.approve", "token.state",
 		"error.error.problems",

@@ -43,6 +43,15 @@ func hostVerbs() []hostVerb {
 			from: func(s peers.HostState) bool { return s == peers.HostSuspended },
 		},
 		{
+			action: wire.ActionRekey, short: "Give a host a new identity",
+			long: "Give a host a new identity, without touching a tunnel. The host makes it and its old identity signs it, so the\n" +
+				"others know that it is the same host; then the old one is good for nothing any more. A host that is offline does\n" +
+				"it when it is back, and while a rotation runs it waits. WireGuard keys stay: warren rotate is for those.\n\n" +
+				"Whoever has stolen the old identity could be faster than the host. Then: warren host revoke NAME",
+			done: "%s is asked for a new identity. To see when it has one: warren host show %[1]s",
+			from: func(s peers.HostState) bool { return s == peers.HostActive },
+		},
+		{
 			action: wire.ActionRevoke, short: "Shut a host out for good",
 			long: "Shut a host out for good, as when the machine was stolen. The others drop its tunnels at once, and its\n" +
 				"identity never comes back. It stays in the list until: warren host rm NAME",

@@ -36,7 +36,7 @@ func viewHost(p *cli.Page, h *wire.HostView, names map[peers.HostID]string) {
 		cli.F("version", "%s", h.Version),
 		cli.F("enrolled", "%s", cli.Ago(p.Now, h.Enrolled)),
 		cli.F("id", "%s", h.ID),
-		cli.F("identity", "%s", h.Identity),
+		cli.F("identity", "%s", identity(p, h)),
 	)
 	if len(h.Keys) > 0 {
 		p.Title("WireGuard keys", "")
@@ -62,6 +62,18 @@ func viewHost(p *cli.Page, h *wire.HostView, names map[peers.HostID]string) {
 		p.Title("Problems", "")
 		p.Problems(h.Problems)
 	}
+}
+
+// identity is who the host is, and whether that is about to change.
+func identity(p *cli.Page, h *wire.HostView) string {
+	s := h.Identity.String()
+	if n := len(h.Former); n > 0 {
+		s += fmt.Sprintf(", its %d. one", n+1)
+	}
+	if h.Rekey != nil {
+		s += ", asked for a new one " + cli.Ago(p.Now, *h.Rekey)
+	}
+	return s
 }
 
 // firstWord is the version without the commit and the date that some builds tell with it.

@@ -105,9 +105,13 @@ func (l *line) plan(v *view, id peers.HostID) {
 
 // psks puts the pre-shared keys between a host and others, by generation.
 func (l *line) psks(v *view, id peers.HostID, others []*record) {
+	origin := id
+	if h := v.inv.Hosts[id]; h != nil {
+		origin = h.Origin()
+	}
 	before := `,"psks":{"`
 	for _, mark := range v.inv.Mesh.Generations {
-		if d := v.derivers[mark.Number]; d != nil && l.generation(before, mark.Number, d, id, others) {
+		if d := v.derivers[mark.Number]; d != nil && l.generation(before, mark.Number, d, origin, others) {
 			before = `,"`
 		}
 	}
@@ -116,11 +120,12 @@ func (l *line) psks(v *view, id peers.HostID, others []*record) {
 	}
 }
 
-// generation puts the keys of one generation and reports whether there were any.
-func (l *line) generation(before string, g peers.Generation, d *deriver, id peers.HostID, others []*record) bool {
+// generation puts the keys of one generation between the host of an origin and others, and reports whether
+// there were any.
+func (l *line) generation(before string, g peers.Generation, d *deriver, origin peers.HostID, others []*record) bool {
 	open := false
 	for _, r := range others {
-		if _, ok := r.peer.Key(g); !ok || r.peer.ID == id {
+		if _, ok := r.peer.Key(g); !ok || r.origin == origin {
 			continue
 		}
 		if !open {
@@ -133,7 +138,7 @@ func (l *line) generation(before string, g peers.Generation, d *deriver, id peer
 		}
 		l.text(string(r.peer.ID))
 		l.text(`":"`)
-		l.buf = d.appendBase64(l.buf, id, r.peer.ID)
+		l.buf = d.appendBase64(l.buf, origin, r.origin)
 		l.text(`"`)
 	}
 	if open {

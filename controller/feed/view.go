@@ -26,8 +26,9 @@ func newDerivers(secrets Secrets) derivers {
 
 // A record is one host as all others see it, and the same as JSON.
 type record struct {
-	peer peers.Peer
-	json []byte
+	peer   peers.Peer
+	json   []byte
+	origin peers.HostID // which pre-shared keys are made of
 }
 
 // A view is the mesh at one revision as readers need it. It is immutable.
@@ -43,7 +44,7 @@ func newRecord(p peers.Peer) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode host %s: %v", p.ID, err)
 	}
-	return &record{peer: p, json: raw}, nil
+	return &record{peer: p, json: raw, origin: p.Origin()}, nil
 }
 
 // newView encodes everybody.

@@ -130,7 +130,19 @@ type Report struct {
 	Backend    string           `json:"backend,omitempty"`
 	Keys       []peers.HostKey  `json:"keys,omitempty"` // of generations that are new to the controller
 	Peers      []PeerReport     `json:"peers,omitempty"`
+	Heir       *Heir            `json:"heir,omitempty"` // where an admin wants the host to have a new identity
 }
+
+// An Heir is the next identity of a host, which the present one has signed. It has signed the keys that
+// the host has.
+type Heir struct {
+	Identity  key.Identity    `json:"identity"`
+	Signature []byte          `json:"signature"`
+	Keys      []peers.HostKey `json:"keys"`
+}
+
+// CodeRekeyed is the code of the fault for an identity that has been given up for a new one of the same host.
+const CodeRekeyed = "rekeyed"
 
 // A PeerReport says how a host sees a peer on the interface of a generation.
 type PeerReport struct {

@@ -38,6 +38,7 @@ type Controller struct {
 	heard   []wire.Up
 	orders  chan wire.Down
 	clock   time.Duration
+	deaf    bool // to heirs
 }
 
 // Start makes a mesh named "orders" and serves it until the test ends.
@@ -111,6 +112,13 @@ func (c *Controller) LoseReplies(path string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lose[path] = n
+}
+
+// Deaf lets the controller take no notice of heirs, or takes that back.
+func (c *Controller) Deaf(deaf bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = deaf
 }
 
 // Ahead sets the controller's clock so much before that of the host.

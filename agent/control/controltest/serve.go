@@ -155,6 +155,9 @@ func (c *Controller) hear(up wire.Up) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = append(c.heard, up)
+	if up.Report != nil && up.Report.Heir != nil {
+		c.succeed(up.Report.Heir)
+	}
 	if up.Report != nil && len(up.Report.Keys) > 0 {
 		for id, h := range c.inv.Hosts {
 			if peers.VerifyKey(c.inv.Mesh.ID, h.Identity, up.Report.Keys[0]) {
@@ -163,6 +166,21 @@ func (c *Controller) hear(up wire.Up) {
 				}
 			}
 		}
+	}
+}
+
+// succeed gives a host its new identity, unless heirs are not taken for now.
+func (c *Controller) succeed(heir *wire.Heir) {
+	for id, h := range c.inv.Hosts {
+		hand := peers.Handover{From: h.Identity, Signature: heir.Signature}
+		if h.Rekey == nil || c.deaf || !hand.Verify(c.inv.Mesh.ID, heir.Identity) {
+			continue
+		}
+		err := c.apply(peers.SucceedHost{ID: id, Identity: heir.Identity, Signature: heir.Signature, Keys: heir.Keys})
+		if err != nil {
+			c.tb.Errorf("heir: %v", err)
+		}
+		return
 	}
 }
 
@@ -205,8 +223,11 @@ func (s *sender) tell(inv *peers.Inventory, first bool, hello *wire.Hello) bool 
 		return !first || s.send(wire.Down{Kind: wire.DownPending})
 	}
 	if err != nil {
-		s.send(wire.Down{Kind: wire.DownGoodbye, Fault: wire.NewFault(http.StatusForbidden, "host-revoked",
-			"this host was revoked", "ask an admin")})
+		f := wire.NewFault(http.StatusForbidden, "host-revoked", "this host was revoked", "ask an admin")
+		if b := inv.Buried[s.id]; b != nil && b.Heir != "" {
+			f.Code = wire.CodeRekeyed
+		}
+		s.send(wire.Down{Kind: wire.DownGoodbye, Fault: f})
 		return false
 	}
 	d := wire.Down{Revision: inv.Revision, Head: inv.Head}
@@ -242,7 +263,7 @@ func (s *sender) addPeers(d *wire.Down, plan peers.Plan) {
 		s.known[p.ID] = raw
 		d.Peers = append(d.Peers, *p)
 		s.c.mu.Lock()
-		for g, psk := range peers.DerivePSKs(s.c.secrets, s.id, p) {
+		for g, psk := range peers.DerivePSKs(s.c.secrets, s.c.inv.Hosts[s.id].Origin(), p) {
 			d.PutPSK(g, p.ID, psk)
 		}
 		s.c.mu.Unlock()
