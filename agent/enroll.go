@@ -158,7 +158,7 @@ func (e *enrolment) check(ctx context.Context) error {
 }
 
 // asFault is an error of a call as a fault, which it nearly always is.
-func asFault(err error) error {
+func asFault(err error) *wire.Fault {
 	if f, ok := errors.AsType[*wire.Fault](err); ok {
 		return f
 	}

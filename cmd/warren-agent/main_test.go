@@ -81,7 +81,7 @@ func settings(dir string) *options {
 	}
 }
 
-// TestRun: it says READY when it answers, and ends cleanly.
+// TestRun: it says READY when it answers, beats for the watchdog, and ends cleanly.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
@@ -90,6 +90,7 @@ func TestRun(t *testing.T) {
 	}
 	defer notify.Close()
 	t.Setenv("NOTIFY_SOCKET", notify.LocalAddr().String())
+	t.Setenv("WATCHDOG_USEC", "300000")
 	o := settings(dir)
 	ended, stop := start(t, o)
 	told := func() string {
@@ -105,6 +106,11 @@ func TestRun(t *testing.T) {
 	}
 	if got := told(); got != "READY=1" {
 		t.Errorf("told systemd %q", got)
+	}
+	for range 3 {
+		if got := told(); got != "WATCHDOG=1" {
+			t.Errorf("told systemd %q", got)
+		}
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", o.socket)
@@ -124,7 +130,11 @@ func TestRun(t *testing.T) {
 		t.Errorf("status %+v, %v", s, err)
 	}
 	stop()
-	if got := told(); got != "STOPPING=1" {
+	got := told()
+	for got == "WATCHDOG=1" {
+		got = told()
+	}
+	if got != "STOPPING=1" {
 		t.Errorf("told systemd %q", got)
 	}
 	if err := <-ended; err != nil {

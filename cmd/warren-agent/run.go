@@ -28,6 +28,9 @@ import (
 // keepAlive notices a controller whose machine is gone even where no stream is open.
 const keepAlive = 30 * time.Second
 
+// credentialToken is the credential of the unit with which a host enrols itself at its first start.
+const credentialToken = "warren.token"
+
 // run puts the agent together and runs it until ctx ends. No tunnel ends with it.
 func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 	pinned, err := o.pinned()
@@ -73,6 +76,10 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 func serve(ctx context.Context, a *agent.Agent, api *local.Server, l net.Listener, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.Run(ctx) })
+	group.Go(func() error {
+		bootstrap(ctx, a, log)
+		return nil
+	})
 	group.Go(func() error { return api.Serve(ctx, l) })
 	group.Go(func() error {
 		select {
@@ -87,6 +94,17 @@ func serve(ctx context.Context, a *agent.Agent, api *local.Server, l net.Listene
 		return nil
 	})
 	return group.Wait()
+}
+
+// bootstrap lets the host enrol itself where its unit gives it a token.
+func bootstrap(ctx context.Context, a *agent.Agent, log *slog.Logger) {
+	token, err := daemon.Credential(credentialToken)
+	switch {
+	case err != nil:
+		log.Error("this host cannot enrol itself", "error", err)
+	case token != "":
+		a.Bootstrap(ctx, token)
+	}
 }
 
 // rights asks the kernel who calls.
