@@ -38,6 +38,7 @@ type differ struct {
 	own                          []netip.Prefix       // the addresses that the host can have
 	mtu                          map[string]int       // of links, as they are to be
 	narrow                       map[netip.Prefix]int // MTUs of routes, as they are
+	public                       map[Generation]key.Public
 	build, move, unroute, shrink []Step
 }
 
@@ -86,7 +87,7 @@ func (d *differ) link(want *Interface) {
 	d.mtu[want.Name] = mtu
 	private := d.plan.Private[want.Generation]
 	d.endSessions(want)
-	if !private.IsZero() && (have.Public != private.Public() || have.Port != want.Port) {
+	if !private.IsZero() && (have.Public != d.publicOf(want.Generation) || have.Port != want.Port) {
 		d.build = append(d.build, SetDevice{Link: want.Name, Private: private, Port: want.Port})
 	}
 	if have.MTU != mtu {
@@ -113,8 +114,20 @@ func (d *differ) link(want *Interface) {
 // rekeys reports whether an interface gets another private key than it has: it is that of a generation
 // which is over, or its key was lost.
 func (d *differ) rekeys(want *Interface, have *linkIndex) bool {
-	private := d.plan.Private[want.Generation]
-	return !private.IsZero() && !have.Public.IsZero() && have.Public != private.Public()
+	own := d.publicOf(want.Generation)
+	return !own.IsZero() && !have.Public.IsZero() && have.Public != own
+}
+
+// publicOf is the host's public key of a generation; zero where it has none. To compute it takes a while.
+func (d *differ) publicOf(g Generation) key.Public {
+	if public, known := d.public[g]; known {
+		return public
+	}
+	if d.public == nil {
+		d.public = map[Generation]key.Public{}
+	}
+	d.public[g] = d.plan.Private[g].Public()
+	return d.public[g]
 }
 
 // endSessions removes the peers of an interface that gets another key. Their sessions end with the key, but

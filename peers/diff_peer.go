@@ -122,15 +122,12 @@ func (d *differ) mayKeepalive(in *Interface, want *Peer, have *LinkPeer) bool {
 	case d.plan.Leaving() != 0 && in.Generation == d.plan.Newest():
 		return false
 	}
-	return want.Joined < d.plan.Self.Joined && d.plan.announced(in)
+	return want.Joined < d.plan.Self.Joined && announced(in, d.publicOf(in.Generation))
 }
 
 // announced reports whether the controller knows the key of an interface, and so do the others: before
 // that nobody answers.
-func (p *Plan) announced(in *Interface) bool {
-	private := p.Private[in.Generation]
-	return private.IsZero() || private.Public() == in.Public
-}
+func announced(in *Interface, own key.Public) bool { return own.IsZero() || own == in.Public }
 
 func hasSurplus(have, want []netip.Prefix) bool {
 	return slices.ContainsFunc(have, func(p netip.Prefix) bool { return !slices.Contains(want, p) })

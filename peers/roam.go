@@ -52,7 +52,7 @@ func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]St
 		if !ok {
 			continue
 		}
-		if p.Leaving() != 0 && in.Generation == p.Newest() && !p.announced(&in) {
+		if p.Leaving() != 0 && in.Generation == p.Newest() && !announced(&in, p.Private[in.Generation].Public()) {
 			continue // nobody can answer yet
 		}
 		have := make(map[key.Public]*LinkPeer, len(link.Peers))
