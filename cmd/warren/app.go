@@ -175,8 +175,10 @@ func (a *app) printVersion() error {
 	v := struct {
 		Program string `json:"program"`
 		Version string `json:"version"`
+		Commit  string `json:"commit"`
+		Date    string `json:"date"`
 		Build   string `json:"build"`
-	}{"warren", version.Short(), version.String()}
+	}{"warren", version.Short(), version.Commit(), version.Date(), version.String()}
 	return a.show(v, func(p *cli.Page) { p.Line("%s %s", v.Program, v.Build) })
 }
 
