@@ -19,6 +19,7 @@ type health struct {
 	memo      memo
 	attempts  map[peers.AttemptKey]peers.Attempt
 	pulses    map[peers.AttemptKey]pulse
+	doubts    map[peers.AttemptKey]peers.Doubt
 	answering bool      // every peer is up
 	hopeful   time.Time // when a peer last appeared or ceased to answer
 	eager     time.Time // when a generation last appeared, whose first handshakes somebody may wait for

@@ -40,6 +40,7 @@ type loop struct {
 	built   peers.Generation // the newest one whose interface this host had
 	kept    peers.Moved      // how far this host is with leaving a generation, as on disk
 	trials  trials
+	clock   clock
 
 	resuming bool // an enrolment is being finished in the background
 	tasks    sync.WaitGroup
@@ -56,9 +57,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel()
 	defer close(a.board.closed)
 	defer l.unfollow()
+	defer func() { l.noteClock() }()
 	l.events.open(ctx, l.Kernel, l.Log)
 	if !l.leaveAtLast(ctx) {
 		l.restore()
+		l.restoreClock()
 	}
 	l.turn(ctx, byPlan)
 	a.readyOnce.Do(func() { close(a.ready) })

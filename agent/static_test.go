@@ -29,7 +29,7 @@ func two(t *testing.T) *rig {
 	return r
 }
 
-// sum is a hash over all files of the agent.
+// sum is a hash over all files of the agent, but for the one that says how late it is.
 func (r *rig) sum() string {
 	r.t.Helper()
 	h := sha256.New()
@@ -38,6 +38,9 @@ func (r *rig) sum() string {
 		r.t.Fatal(err)
 	}
 	for _, e := range entries {
+		if e.Name() == "clock" {
+			continue
+		}
 		raw, err := os.ReadFile(filepath.Join(r.dir, e.Name()))
 		if err != nil {
 			r.t.Fatal(err)

@@ -25,6 +25,7 @@ const (
 	codeDiskFull   = "disk-full"            // something cannot be kept for want of room
 	codeClock      = "clock"                // the clocks of host and controller differ
 	codeApproval   = "approval-pending"     // an admin must approve
+	codeClockBack  = "clock-back"           // this host's clock went back
 	codeBlackHole  = "mtu-black-hole"       // large packets are lost on the way
 	codeContested  = "contested"            // somebody undoes again and again what the agent does
 	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
@@ -50,6 +51,7 @@ const (
 	fromPins
 	fromConflicts
 	fromTrials
+	fromClock
 	fromContests
 	fromDisk
 	lastSource = fromDisk

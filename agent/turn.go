@@ -32,6 +32,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 		return
 	}
 	now := time.Now()
+	l.watchClock(now)
 	want := l.feasible()
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.trouble.set(fromPins, l.me.pins.Problems(want.Peers, now)...)
@@ -42,7 +43,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
 	missing := l.missing(want)
 	l.heal(want, missing, now)
-	all := append(missing, roaming...)
+	all := slices.Concat(missing, roaming, l.cure(want, now))
 	l.health.attempts = attempts
 	steps := all
 	if why != byPlan {

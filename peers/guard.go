@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // GuardTable is the one nftables table that is ours, of the family inet.
@@ -21,6 +22,8 @@ type Guard struct {
 	// one packet of the tunnel, in both directions and both families: they learn of its MTU by ICMP only,
 	// which is often dropped.
 	Clamp bool
+	// Knocks are the UDP ports of the slots, 0 for none, at which it notes from where handshakes are begun.
+	Knocks [2]uint16
 }
 
 // A Table is the nftables table as it is.
@@ -31,7 +34,13 @@ type Table struct {
 }
 
 // Guard is the guard of a host with this plan.
-func (p Plan) Guard() Guard { return Guard{Clamp: len(p.Interfaces) > 0} }
+func (p Plan) Guard() Guard {
+	g := Guard{Clamp: len(p.Interfaces) > 0}
+	for _, in := range p.Interfaces {
+		g.Knocks[in.Generation.Slot()] = in.Port
+	}
+	return g
+}
 
 // IsEmpty reports whether the guard needs no table.
 func (g Guard) IsEmpty() bool { return g == Guard{} }
@@ -40,6 +49,12 @@ func (g Guard) IsEmpty() bool { return g == Guard{} }
 func (g Guard) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", GuardTable)
+	if g.notes() {
+		for _, family := range []string{"ipv4", "ipv6"} {
+			fmt.Fprintf(&b, "\tset knocks_%s {\n\t\ttype %[1]s_addr\n\t\tsize %d\n\t\tflags dynamic,timeout\n\t\ttimeout %v\n\t}\n\n",
+				family, MostKnocks, KnockKept)
+		}
+	}
 	if g.Clamp {
 		b.WriteString("\tchain clamp {\n\t\ttype filter hook forward priority mangle; policy accept;\n")
 		for _, way := range []string{"iifname", "oifname"} {
@@ -47,9 +62,37 @@ func (g Guard) String() string {
 		}
 		b.WriteString("\t}\n")
 	}
+	if g.notes() {
+		b.WriteString("\n\tchain knocks {\n\t\ttype filter hook input priority mangle; policy accept;\n")
+		for _, port := range g.Knocks {
+			g.printKnocks(&b, port)
+		}
+		b.WriteString("\t}\n")
+	}
 	b.WriteString("}\n")
 	return b.String()
 }
+
+// notes reports whether the guard notes where handshakes are begun.
+func (g Guard) notes() bool { return g.Knocks != [2]uint16{} }
+
+// printKnocks prints what recognises the first message of a handshake: its length, type and reserved bytes.
+func (g Guard) printKnocks(b *strings.Builder, port uint16) {
+	if port == 0 {
+		return
+	}
+	for _, family := range [][2]string{{"ip", "ipv4"}, {"ip6", "ipv6"}} {
+		fmt.Fprintf(b, "\t\tudp dport %d udp length 156 @th,64,32 0x1000000 update @knocks_%s { %s saddr }\n",
+			port, family[1], family[0])
+	}
+}
+
+// KnockKept is how long the guard remembers where a handshake was begun. It is begun again every 5 s.
+const KnockKept = 12 * time.Second
+
+// MostKnocks bounds what the guard remembers: who sends from many made up addresses fills it, and then nobody
+// is cured.
+const MostKnocks = 4096
 
 // Digest tells guards apart. It is kept in the table, so that an agent which finds one knows what it is.
 func (g Guard) Digest() string {
@@ -60,6 +103,11 @@ func (g Guard) Digest() string {
 // guard makes the table right. It is the first of all steps: no packet takes a new way before it.
 func (d *differ) guard() {
 	have, want := d.state.Guard, d.plan.Guard()
+	for i := range d.plan.Interfaces {
+		if in := &d.plan.Interfaces[i]; !d.has(in) {
+			want.Knocks[in.Generation.Slot()] = 0
+		}
+	}
 	switch {
 	case have.Fault != "":
 	case want.IsEmpty():

@@ -22,6 +22,8 @@ type State struct {
 	Foreign []Foreign // what others route, without default, multicast and link-local routes
 	Guard   Table     // the nftables table
 	IPv6    bool      // the kernel does IPv6
+	// Knocks are the addresses from which somebody has begun a handshake in the last moments.
+	Knocks []netip.Addr
 }
 
 // A Link is a tunnel interface as it is.

@@ -24,6 +24,7 @@ type Fake struct {
 	routes   fakeRoutes
 	foreign  []peers.Foreign
 	guard    peers.Table
+	knocks   []netip.Addr
 	watchers map[chan struct{}]bool
 	refuse   func(peers.Step) error
 	index    int
@@ -52,7 +53,8 @@ func (f *Fake) Observe(ctx context.Context) (peers.State, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := peers.State{
-		IPv6: f.ipv6, Guard: f.guard, Routes: slices.Clone(f.routes.list), Foreign: slices.Clone(f.foreign),
+		IPv6: f.ipv6, Guard: f.guard, Knocks: slices.Clone(f.knocks),
+		Routes: slices.Clone(f.routes.list), Foreign: slices.Clone(f.foreign),
 	}
 	for _, name := range linkNames() {
 		if l := f.links[name]; l != nil {
@@ -159,6 +161,13 @@ func (f *Fake) WithoutRules(why string) {
 	defer f.mu.Unlock()
 	f.guard = peers.Table{Fault: why}
 	f.wake()
+}
+
+// Knock has somebody begin a handshake from these addresses, again and again, and from no others any more.
+func (f *Fake) Knock(from ...netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.knocks = slices.Clone(from)
 }
 
 // Strict makes the reverse path filter of a link strict.

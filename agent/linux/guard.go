@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -200,12 +201,16 @@ func (k *Kernel) setGuard(want peers.Guard) error {
 	g.conn.AddTable(table) // so that there is one to delete
 	g.conn.DelTable(table)
 	g.conn.AddTable(table)
-	rules := 0
-	chains := compile(want)
+	n, rules, chains := 0, 0, compile(want)
 	for _, c := range chains {
 		rules += len(c.rules)
 	}
-	n := 0
+	for _, s := range setsOf(want) {
+		s.Table = table
+		if err := g.conn.AddSet(s, nil); err != nil {
+			return fmt.Errorf("set %s: %v", s.Name, err)
+		}
+	}
 	for _, c := range chains {
 		c.Table = table
 		chain := g.conn.AddChain(&c.Chain)
@@ -226,4 +231,25 @@ func (k *Kernel) delGuard() error {
 	}
 	g.conn.DelTable(&nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet})
 	return gone(k.wrote(g.conn.Flush()))
+}
+
+// knocks are the addresses that the guard has noted. Where they cannot be read, there are none.
+func (g *guard) knocks(t peers.Table) (out []netip.Addr) {
+	if t.Digest == "" {
+		return nil
+	}
+	for _, name := range knockSets() {
+		elements, err := g.conn.GetSetElements(&nftables.Set{
+			Name: name, Table: &nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet},
+		})
+		if err != nil {
+			continue
+		}
+		for _, e := range elements {
+			if a, ok := netip.AddrFromSlice(e.Key); ok {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
 }

@@ -1,6 +1,9 @@
 package linux
 
 import (
+	"encoding/binary"
+	"slices"
+
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -27,7 +30,80 @@ func compile(g peers.Guard) []*ruleChain {
 			rules: [][]expr.Any{clamp(expr.MetaKeyIIFNAME), clamp(expr.MetaKeyOIFNAME)},
 		})
 	}
+	if g.Knocks != [2]uint16{} {
+		out = append(out, knocks(g.Knocks))
+	}
 	return out
+}
+
+// knockSets are the names of the sets of addresses, IPv4 first.
+func knockSets() []string { return []string{"knocks_ipv4", "knocks_ipv6"} }
+
+// setsOf are the sets that the rules of a guard need.
+func setsOf(g peers.Guard) (out []*nftables.Set) {
+	if g.Knocks == [2]uint16{} {
+		return nil
+	}
+	kinds := []nftables.SetDatatype{nftables.TypeIPAddr, nftables.TypeIP6Addr}
+	for i, name := range knockSets() {
+		out = append(out, &nftables.Set{
+			Name: name, KeyType: kinds[i], Dynamic: true, HasTimeout: true, Timeout: peers.KnockKept, Size: peers.MostKnocks,
+		})
+	}
+	return out
+}
+
+// knocks notes where first messages of handshakes come from.
+func knocks(ports [2]uint16) *ruleChain {
+	accept := nftables.ChainPolicyAccept
+	out := &ruleChain{Chain: nftables.Chain{
+		Name: "knocks", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput,
+		Priority: nftables.ChainPriorityMangle, Policy: &accept,
+	}}
+	sources := []expr.Payload{ // in the headers of both families
+		{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
+		{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 16},
+	}
+	for _, port := range ports {
+		for i, source := range sources {
+			if port != 0 {
+				out.rules = append(out.rules, knock(port, []byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}[i], source, knockSets()[i]))
+			}
+		}
+	}
+	return out
+}
+
+// What the first message of a handshake looks like: the length of the whole datagram, and how it begins
+// (WireGuard paper §5.4.2).
+const (
+	udpPort     = 2 // offsets in the datagram
+	udpLength   = 4
+	udpContent  = 8
+	firstLength = 8 + 148
+)
+
+func knock(port uint16, family byte, source expr.Payload, set string) []expr.Any {
+	equals := func(offset uint32, value []byte) []expr.Any {
+		return []expr.Any{
+			&expr.Payload{
+				DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: uint32(len(value)),
+			},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: value},
+		}
+	}
+	return slices.Concat(
+		[]expr.Any{
+			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{family}},
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		},
+		equals(udpPort, binary.BigEndian.AppendUint16(nil, port)),
+		equals(udpLength, binary.BigEndian.AppendUint16(nil, firstLength)),
+		equals(udpContent, []byte{1, 0, 0, 0}),
+		[]expr.Any{&source, &expr.Dynset{SrcRegKey: 1, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE}},
+	)
 }
 
 // Where things are in a TCP header (RFC 9293).

@@ -50,7 +50,7 @@ func flushRules(t testing.TB) {
 // TestGuardText reads the table back with the system's own tool: it says what Guard.String says.
 func TestGuardText(t *testing.T) {
 	k := newKernel(t)
-	guard := peers.Guard{Clamp: true}
+	guard := peers.Guard{Clamp: true, Knocks: [2]uint16{51820, 51821}}
 	subject{kernel: k}.apply(t, peers.SetGuard{Guard: guard})
 	var got strings.Builder
 	for line := range strings.Lines(nft(t, "list table inet warren")) {

@@ -49,6 +49,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 		return peers.State{}, err
 	}
 	s.Guard = k.guard.table()
+	s.Knocks = k.guard.knocks(s.Guard)
 	if !hasIPv6() {
 		return s, nil
 	}

@@ -22,6 +22,7 @@ const (
 	filePins       = "pins"
 	filePlan       = "plan"
 	filePrevious   = "plan.previous"
+	fileClock      = "clock"
 	fileKey        = "key-"
 	fileLeaving    = "leaving"
 )
