@@ -56,8 +56,8 @@ func (c *Controller) measureKeys(inv *peers.Inventory, now time.Time, put putter
 	if slot, ok, err := c.slot(inv, now); ok && err == nil {
 		put(slot.At.Sub(now).Seconds(), "warren_rotation_next_seconds")
 	}
-	if took := c.schedule.took(); took > 0 {
-		put(took.Seconds(), "warren_rotation_last_duration_seconds")
+	if last := c.schedule.end(inv); last != nil {
+		put(last.Took, "warren_rotation_last_duration_seconds")
 	}
 	v := c.Rotation()
 	for _, phase := range []peers.Phase{

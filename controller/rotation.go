@@ -194,6 +194,7 @@ func (c *Controller) rotationView(inv *peers.Inventory) wire.RotationView {
 		Generation: newest.Number, Phase: p.Phase, Started: newest.Started, Waiting: []wire.RotationWait{},
 		Pairs: wire.RotationPairs{Total: p.Pairs, Proven: p.Proven, Switched: p.Switched, Retired: p.Retired},
 	}
+	v.Last = c.schedule.end(inv)
 	if slot, ok, err := c.slot(inv, c.now()); ok && err == nil {
 		at := slot.At.UTC()
 		v.Next = &at

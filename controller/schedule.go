@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,25 +36,38 @@ type notice struct {
 type scheduler struct {
 	mu      sync.Mutex
 	noticed notice
-	last    time.Duration // that the last rotation took; 0 for unknown
+	last    peers.Entry // that ended a rotation; zero for unknown
 
 	notBefore time.Time // another attempt; belongs to Run
 }
 
-// note takes in how long a rotation took, where an entry ends one.
+// note keeps the entry that ended the last rotation.
 func (s *scheduler) note(e peers.Entry) {
-	if _, took, ok := e.Rotated(); ok {
+	if _, _, ok := e.Rotated(); ok {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.last = took
+		s.last = e
 	}
 }
 
-// took is how long the last rotation took; 0 for unknown.
-func (s *scheduler) took() time.Duration {
+// end is how the last rotation ended; nil where that is not known.
+func (s *scheduler) end(inv *peers.Inventory) *wire.RotationEnd {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last
+	g, took, ok := s.last.Rotated()
+	if !ok {
+		return nil
+	}
+	end := &wire.RotationEnd{Generation: g, Took: took.Seconds(), Behind: []string{}}
+	for _, h := range inv.SortedHosts() {
+		switch {
+		case !h.Key(g).IsZero():
+			end.Keys++
+		case slices.Contains(s.last.LeftBehind(), h.ID):
+			end.Behind = append(end.Behind, h.Name)
+		}
+	}
+	return end
 }
 
 // loadNotice reads what an earlier run has noticed.

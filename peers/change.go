@@ -184,6 +184,8 @@ func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 		SetSchedule{}.Kind():      decodeAs[SetSchedule],
 		OrderRekey{}.Kind():       decodeAs[OrderRekey],
 		SucceedHost{}.Kind():      decodeAs[SucceedHost],
+		RekeyMesh{}.Kind():        decodeAs[RekeyMesh],
+		SucceedMesh{}.Kind():      decodeAs[SucceedMesh],
 	}
 }
 

@@ -115,7 +115,8 @@ func (e Entry) Hosts() (ids []HostID, all bool) {
 		}
 	}
 	switch e.Kind {
-	case SetMesh{}.Kind(), SetSite{}.Kind(), RemoveSite{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind():
+	case SetMesh{}.Kind(), SetSite{}.Kind(), RemoveSite{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind(),
+		RekeyMesh{}.Kind(), SucceedMesh{}.Kind(), SetSchedule{}.Kind():
 		all = len(e.Objects) > 0
 	}
 	return ids, all

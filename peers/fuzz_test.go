@@ -28,6 +28,8 @@ func everyOp() []peers.Op {
 		peers.SetSchedule{Schedule: &peers.Schedule{Every: 3600}},
 		peers.OrderRekey{ID: idOf("shop")},
 		succeed("shop", "shop-2"),
+		rekeyMesh("controller", "controller-2"),
+		peers.SucceedMesh{To: identityOf("controller-2").Identity()},
 	}
 }
 

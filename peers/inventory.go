@@ -55,6 +55,8 @@ type Mesh struct {
 	Generations []GenerationMark `json:"generations"`        // one, or two while a rotation runs, ascending
 	NextIndex   uint32           `json:"next_index"`         // where the search for a free address begins
 	Schedule    *Schedule        `json:"schedule,omitempty"` // of rotations
+	Pin         key.Identity     `json:"pin,omitzero"`       // of the controller, where it is not the first one that it had
+	Heir        *Succession      `json:"heir,omitempty"`     // the next identity of the controller
 	// Grace is for how long a rotation waits for hosts that are away, in seconds; 0 is DefaultGrace.
 	Grace int `json:"grace,omitempty"`
 }
@@ -184,6 +186,11 @@ func (inv *Inventory) SortedHosts() []*Host {
 // sortedSites are all sites in the order of their names.
 func (inv *Inventory) sortedSites() []*Site {
 	return slices.SortedFunc(maps.Values(inv.Sites), func(a, b *Site) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// sortedTokens are all tokens in the order of their ids.
+func (inv *Inventory) sortedTokens() []*Token {
+	return slices.SortedFunc(maps.Values(inv.Tokens), func(a, b *Token) int { return strings.Compare(a.ID, b.ID) })
 }
 
 // AdminWith finds the admin with an identity.

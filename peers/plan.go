@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/warren-mesh/warren/peers/key"
 )
@@ -47,6 +48,18 @@ type PlanMesh struct {
 	Overlay   netip.Prefix `json:"overlay"`
 	Overlay6  netip.Prefix `json:"overlay6"`
 	Keepalive int          `json:"keepalive"` // seconds
+	// Heir is the next identity of the controller, signed by the present one, while there is one. Pin is
+	// the only one, where it has had another before.
+	Heir *PinHeir     `json:"heir,omitempty"`
+	Pin  key.Identity `json:"pin,omitzero"`
+	// KeysUntil is when the next rotation must have begun by its schedule; zero for none.
+	KeysUntil time.Time `json:"keys_until,omitzero"`
+}
+
+// A PinHeir is what hosts must know of the next identity of the controller.
+type PinHeir struct {
+	Handover
+	To key.Identity `json:"to"`
 }
 
 // Self is what a host must know of itself.
@@ -78,6 +91,7 @@ type Interface struct {
 	// Public is the host's key as the controller knows it, zero until the host has reported one. The
 	// key that counts is that of Plan.Private.
 	Public key.Public `json:"public"`
+	Since  time.Time  `json:"since,omitzero"` // when the generation began
 }
 
 // A Peer is another host as all hosts see it: the record does not depend on who reads it, so that it is
@@ -128,10 +142,14 @@ func (inv *Inventory) PlanAlone(id HostID) (Plan, error) {
 	if from := h.Origin(); from != h.ID {
 		p.Self.Origin = from
 	}
+	p.Mesh.Pin, p.Mesh.KeysUntil = m.Pin, m.keysUntil()
+	if m.Heir != nil {
+		p.Mesh.Heir = &PinHeir{Handover: m.Heir.Handover, To: m.Heir.To}
+	}
 	for _, mark := range m.Generations {
 		g := mark.Number
 		p.Interfaces = append(p.Interfaces, Interface{
-			Generation: g, Name: g.Link(), Port: h.Port + uint16(g.Slot()), MTU: m.MTU, Public: h.Key(g),
+			Generation: g, Name: g.Link(), Port: h.Port + uint16(g.Slot()), MTU: m.MTU, Public: h.Key(g), Since: mark.Started,
 		})
 	}
 	return p, nil

@@ -96,7 +96,21 @@ func (m *Mesh) within(o occurrence, due time.Time) time.Time {
 	if at.Before(due) {
 		at = due
 	}
-	return at.Add(m.jitter(o.start, min(o.end.Sub(at)/10, maxJitter)))
+	return at.Add(m.jitter(o.start, min(o.end.Sub(at)/10, m.Schedule.every()/10, maxJitter)))
+}
+
+// keysUntil is when a rotation is overdue, whatever the windows are: they come again within a week. It is
+// zero where there is no schedule.
+func (m *Mesh) keysUntil() time.Time {
+	s := m.Schedule
+	if s == nil || len(m.Generations) == 0 {
+		return time.Time{}
+	}
+	slack := s.every()/10 + lateAfter
+	if len(s.Windows) > 0 {
+		slack = 8 * day
+	}
+	return m.Generations[len(m.Generations)-1].Started.Add(s.every() + slack)
 }
 
 // jitter is less than most, and always the same for a mesh and a slot.

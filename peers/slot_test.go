@@ -127,6 +127,10 @@ func TestNextSlot(t *testing.T) {
 			every: "1h", window: "Sun 02:00-06:00 UTC", last: "2026-11-15T02:10:00Z", now: "2026-11-15T02:11:00Z",
 			from: "2026-11-15T03:10:00Z", to: "2026-11-15T03:20:00Z",
 		},
+		"often within one window": {
+			every: "25s", window: "00:00-24:00 UTC", last: "2026-11-15T10:00:00Z", now: "2026-11-15T10:00:01Z",
+			from: "2026-11-15T10:00:25Z", to: "2026-11-15T10:00:28Z",
+		},
 		"not again so soon": {
 			every: "1d", window: "00:00-24:00 UTC", last: "2026-11-15T23:59:00Z", now: "2026-11-15T23:59:30Z",
 			from: "2026-11-16T11:59:00Z", to: "2026-11-16T12:09:00Z",

@@ -41,6 +41,8 @@ func (e Entry) Tell() string {
 		return op.tell()
 	case OrderRekey, SucceedHost:
 		return e.tellHandover()
+	case RekeyMesh, SucceedMesh:
+		return e.tellRekey(op)
 	}
 	return e.tellHost(op)
 }
@@ -170,6 +172,15 @@ func (e Entry) Rotated() (to Generation, took time.Duration, ok bool) {
 	}
 	newest := after.Generations[len(after.Generations)-1]
 	return newest.Number, e.At.Sub(newest.Started), true
+}
+
+// LeftBehind are the hosts that had no key of the newest generation when the entry ended a rotation.
+func (e Entry) LeftBehind() []HostID {
+	op, err := decodeOp(e.Kind, e.Op)
+	if end, ok := op.(RetireGeneration); err == nil && ok {
+		return end.Behind
+	}
+	return nil
 }
 
 func joined[T any](list []T, text func(T) string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,8 +12,15 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
+// rotateFlags are those of warren rotate.
+type rotateFlags struct {
+	reason    string
+	wait, now bool
+	yes       bool
+}
+
 func (a *app) rotateCommand() *cobra.Command {
-	reason := ""
+	var f rotateFlags
 	cmd := &cobra.Command{
 		Use: "rotate", Short: "Replace all WireGuard keys and pre-shared keys of the mesh", Args: cli.Args(),
 		Long: `Replace all WireGuard keys and pre-shared keys of the mesh while traffic flows.
@@ -20,20 +28,68 @@ func (a *app) rotateCommand() *cobra.Command {
 Every host makes a new key and brings up a second interface for it. Each pair of hosts shakes hands there, then moves its
 traffic, and then drops the old one. No packet is lost. Hosts that are offline hold up nobody but the next
 rotation: their pairs stay on the old keys until they are back, or until the grace period is over
-(warren mesh show).`,
-		Example: "  warren rotate\n  warren rotate --reason 'a laptop with a backup was stolen'\n  warren rotate status",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var v wire.RotationView
-			order := wire.RotationOrder{Why: reason}
-			if err := a.call(cmd, http.MethodPost, wire.PathRotation, order, &v); err != nil {
-				return err
-			}
-			return a.showRotation(v)
-		},
+(warren mesh show).
+
+It begins at once, whatever the schedule says. In an emergency, --now says so: it needs a reason, and tells which
+hosts keep the old keys for now because they are offline. With --wait the command goes on until all have moved;
+to interrupt it does not stop the rotation. Exit codes: 0 begun, or with --wait done; 1 refused or interrupted;
+3 with --wait, all have moved but hosts that are offline.`,
+		Example: "  warren rotate --wait\n  warren rotate --now --reason 'a laptop with a backup was stolen'\n  warren rotate status",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.rotate(cmd, &f) },
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	flags := cmd.Flags()
+	flags.StringVar(&f.reason, "reason", "", "`TEXT` for the audit log")
+	flags.BoolVar(&f.wait, "wait", false, "show how it goes, until all have moved")
+	flags.BoolVar(&f.now, "now", false, "it is an emergency: needs --reason")
+	addYes(cmd, &f.yes)
 	cmd.AddCommand(a.rotateStatus(), a.rotateSchedule())
 	return cmd
+}
+
+func (a *app) rotate(cmd *cobra.Command, f *rotateFlags) error {
+	if f.now && f.reason == "" {
+		return cli.Usage("warren rotate --now --reason 'a laptop was stolen'", "--now needs --reason: others will want to know")
+	}
+	if f.now {
+		if err := a.proc.Confirm("Replace all keys of the mesh now?", f.yes); err != nil {
+			return err
+		}
+	}
+	c, err := a.admin(cmd)
+	if err != nil {
+		return err
+	}
+	var v wire.RotationView
+	if err := c.Call(cmd.Context(), http.MethodPost, wire.PathRotation, wire.RotationOrder{Why: f.reason}, &v); err != nil {
+		return err
+	}
+	if f.now {
+		a.tellOffline(&v)
+	}
+	if f.wait {
+		return a.waitFor(cmd.Context(), c, &v)
+	}
+	return a.showRotation(v)
+}
+
+// tellOffline says what becomes of hosts that are offline, which an emergency does not wait for either.
+func (a *app) tellOffline(v *wire.RotationView) {
+	var offline []string
+	for _, w := range v.Waiting {
+		if w.Code == peers.WaitOffline {
+			offline = append(offline, w.Host)
+		}
+	}
+	p := a.notes()
+	if len(offline) == 0 {
+		p.Line("All hosts are online: each of them replaces its keys now.")
+		return
+	}
+	p.Line("Offline, and on the old keys until they are back: %s", shortened(offline))
+	if v.GraceEnds != nil {
+		p.Line("What is not back %s is left behind. To shut a host out at once: warren host revoke NAME",
+			cli.Until(p.Now, *v.GraceEnds))
+	}
 }
 
 func (a *app) rotateStatus() *cobra.Command {
@@ -58,6 +114,9 @@ func (a *app) showRotation(v wire.RotationView) error {
 func viewRotation(p *cli.Page, v *wire.RotationView) {
 	if v.Previous == nil {
 		p.Line("Generation %d, since %s. No rotation runs.", v.Generation, cli.Span(p.Now.Sub(v.Started)))
+		if v.Next != nil {
+			p.Line("The next one begins %s, at %s.", cli.Until(p.Now, *v.Next), v.Next.UTC().Format(time.RFC3339))
+		}
 		return
 	}
 	fields := []cli.Field{

@@ -22,6 +22,15 @@ type RotationView struct {
 	Waiting    []RotationWait    `json:"waiting"            doc:"hosts that others wait for"`
 	GraceEnds  *time.Time        `json:"grace_ends"         doc:"when hosts that are away are left behind; null while none runs"`
 	Next       *time.Time        `json:"next"               doc:"of the schedule; null for none"`
+	Last       *RotationEnd      `json:"last,omitempty"     doc:"how the last one ended, where the controller remembers it"`
+}
+
+// A RotationEnd is how a rotation ended.
+type RotationEnd struct {
+	Generation peers.Generation `json:"generation" doc:"that all have moved to"`
+	Took       float64          `json:"took"       doc:"seconds"`
+	Keys       int              `json:"keys"       doc:"hosts that have a key of it"`
+	Behind     []string         `json:"behind"     doc:"hosts that had none when it ended"`
 }
 
 // RotationPairs counts pairs of hosts.

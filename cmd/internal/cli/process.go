@@ -39,3 +39,13 @@ func Height(w io.Writer) int {
 	}
 	return 24
 }
+
+// Width is the number of columns of a terminal, or a common one where that cannot be known.
+func Width(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return columns
+		}
+	}
+	return 80
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// rotating are the views of a rotation from its begin to its end.
+func rotating(offline bool) []wire.RotationView {
+	now, previous, grace := time.Now(), peers.Generation(3), time.Now().Add(7*24*time.Hour)
+	view := func(phase peers.Phase, proven, switched, retired int, waits ...wire.RotationWait) wire.RotationView {
+		return wire.RotationView{
+			Generation: 4, Previous: &previous, Phase: phase, Started: now, GraceEnds: &grace, Waiting: waits,
+			Pairs: wire.RotationPairs{Total: 3, Proven: proven, Switched: switched, Retired: retired},
+		}
+	}
+	key := wire.RotationWait{Host: "shop", Reason: "it has not announced its key", Code: peers.WaitKey}
+	views := []wire.RotationView{view("announce", 0, 0, 0, key), view("prove", 1, 0, 0), view("switch", 3, 2, 0), view("retire", 3, 3, 1)}
+	if offline {
+		away := wire.RotationWait{Host: "till", Reason: "it is not connected to the controller", Code: peers.WaitOffline, Since: now}
+		return append(views[:2], view("prove", 1, 1, 1, away))
+	}
+	return append(views, wire.RotationView{
+		Generation: 4, Phase: peers.PhaseIdle, Started: now,
+		Last: &wire.RotationEnd{Generation: 4, Took: 5.25, Keys: 3, Behind: []string{}},
+	})
+}
+
+// rotate runs warren rotate against a controller that shows one view after the other, and the last for ever.
+func rotate(t *testing.T, views []wire.RotationView, interrupt string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "c")
+	var listen net.ListenConfig
+	l, err := listen.Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux, shown := http.NewServeMux(), 0
+	show := func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, views[min(shown, len(views)-1)])
+		shown++
+	}
+	mux.HandleFunc("POST "+wire.PathRotation, show)
+	mux.HandleFunc("GET "+wire.PathRotation, show)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out, errs := &trigger{}, &trigger{text: interrupt, call: cancel}
+	began := time.Now()
+	code = run(ctx, &cli.Process{
+		Args: append([]string{"--controller", path, "rotate"}, args...), Stdin: strings.NewReader(""), Stdout: out, Stderr: errs,
+		Env: func(string) string { return "" },
+		Now: func() time.Time { return began.Add(20 * time.Since(began)) }, // what takes seconds shall not
+	})
+	return code, out.String(), errs.String()
+}
+
+func TestRotateWait(t *testing.T) {
+	code, out, diag := rotate(t, rotating(false), "", "--wait")
+	if code != 0 || out != "All traffic is on generation 4, after 5.3s: 3 hosts have new keys, the old ones are gone.\n" {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+	want := []string{
+		"announce: hosts make their keys  0 of 3 pairs proven, 0 switched, 0 retired; waiting for shop (it has not announced its key)",
+		"prove: pairs shake hands  1 of 3 pairs proven, 0 switched, 0 retired",
+		"switch: traffic moves  3 of 3 pairs proven, 2 switched, 0 retired",
+		"retire: what is under way arrives  3 of 3 pairs proven, 3 switched, 1 retired",
+	}
+	if got := strings.TrimSpace(diag); got != strings.Join(want, "\n") {
+		t.Errorf("told\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	if code, out, _ = rotate(t, rotating(false), "", "--wait", "-o", "json"); code != 0 || !strings.Contains(out, `"took": 5.25`) {
+		t.Errorf("exit code %d, %s", code, out)
+	}
+}
+
+// TestRotateWaitOffline: nobody waits for a week because a host is off.
+func TestRotateWaitOffline(t *testing.T) {
+	code, out, _ := rotate(t, rotating(true), "", "--wait")
+	if code != cli.ExitDegraded || !strings.Contains(out, "till  ") || !strings.Contains(out, "it is not connected to the controller") {
+		t.Errorf("exit code %d, %s", code, out)
+	}
+}
+
+// TestRotateWaitInterrupted: the rotation goes on, and that is said.
+func TestRotateWaitInterrupted(t *testing.T) {
+	views := rotating(false)[:2]
+	code, out, diag := rotate(t, views, "prove: pairs", "--wait")
+	if code != cli.ExitFailed || out != "" || !strings.Contains(diag, "the rotation goes on") || !strings.Contains(diag, "warren rotate status") {
+		t.Errorf("exit code %d, %q, %s", code, out, diag)
+	}
+}
+
+// TestRotateNow: an emergency has a reason, and says who keeps the old keys for now.
+func TestRotateNow(t *testing.T) {
+	if code, _, diag := rotate(t, rotating(true), "", "--now"); code != cli.ExitUsage || !strings.Contains(diag, "--reason") {
+		t.Errorf("exit code %d, %s", code, diag)
+	}
+	code, _, diag := rotate(t, rotating(true)[2:], "", "--now", "--reason", "stolen")
+	if code != 0 || !strings.Contains(diag, "on the old keys until they are back: till") || !strings.Contains(diag, "warren host revoke") {
+		t.Errorf("exit code %d, %s", code, diag)
+	}
+	if code, _, diag = rotate(t, rotating(false)[1:2], "", "--now", "--reason", "stolen"); code != 0 || !strings.Contains(diag, "All hosts are online") {
+		t.Errorf("exit code %d, %s", code, diag)
+	}
+}
