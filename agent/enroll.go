@@ -88,6 +88,9 @@ func (e *enrolment) say(step, format string, args ...any) {
 
 // join does everything up to the membership.
 func (e *enrolment) join(ctx context.Context) error {
+	if done, err := e.repin(ctx); done || err != nil {
+		return err
+	}
 	now, done, err := e.agent.mayEnroll(ctx, e.token.ID)
 	if err != nil || done {
 		return err

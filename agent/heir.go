@@ -23,8 +23,7 @@ func (l *loop) makeHeir() {
 	}
 	next, err := l.Store.Heir()
 	if err != nil {
-		l.Log.Error("cannot make a new identity", "error", err)
-		l.trouble.set(fromHeir, heirProblem(err))
+		l.fail(fromHeir, heirProblem(err))
 		return
 	}
 	mesh := l.me.member.Mesh
@@ -36,6 +35,14 @@ func (l *loop) makeHeir() {
 	}
 	l.me.heir = heir
 	l.trouble.set(fromHeir)
+}
+
+// fail shows a problem, and logs it where it is new.
+func (l *loop) fail(from source, p peers.Problem) {
+	if !sameProblem(l.trouble[from], p) {
+		l.Log.Error("a new identity is of no use yet", "code", p.Code, "error", p.Message)
+	}
+	l.trouble.set(from, p)
 }
 
 func heirProblem(err error) peers.Problem {
@@ -65,8 +72,7 @@ func (l *loop) succeed(ctx context.Context) bool {
 		}
 	}
 	if err != nil {
-		l.Log.Error("cannot take the new identity", "error", err)
-		l.trouble.set(fromHeir, heirProblem(err))
+		l.fail(fromHeir, heirProblem(err))
 		return false
 	}
 	l.Log.Info("took a new identity", "id", string(l.me.member.ID), "before", string(l.me.member.Formerly))

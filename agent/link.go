@@ -13,6 +13,7 @@ import (
 // link is the way to the controller.
 type link struct {
 	follower *control.Follower // nil while there is none
+	client   *control.Client   // of the follower
 	stop     func()
 	taken    *control.Held // what the loop has taken over
 	session  string
@@ -51,6 +52,9 @@ func (l *loop) follow(ctx context.Context) {
 	}
 	m := l.me.member
 	client, err := control.NewClient(l.me.identity, m.Pin, m.Controllers, l.Dial)
+	if err == nil {
+		client.Trust(m.Pin, m.NextPin)
+	}
 	if err != nil {
 		l.Log.Error("cannot follow the controller", "error", err)
 		return
@@ -72,7 +76,7 @@ func (l *loop) follow(ctx context.Context) {
 		defer close(ended)
 		f.Run(ctx)
 	}()
-	l.link.follower, l.link.taken = f, held
+	l.link.follower, l.link.client, l.link.taken = f, client, held
 	l.link.stop = func() {
 		cancel()
 		<-ended
@@ -115,7 +119,7 @@ func (l *loop) report(problems []peers.Problem, s *wire.Status) {
 	r := wire.Report{
 		Problems: &problems, Generation: s.Generation, Backend: s.Backend, Keys: l.me.signed, Peers: l.peerReports(),
 	}
-	r.Heir = l.me.heir
+	r.Heir, r.Pin = l.me.heir, l.me.member.NextPin
 	if l.plan != nil && l.plan.applied {
 		r.Revision = l.plan.want.Revision
 	}

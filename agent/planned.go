@@ -71,6 +71,7 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	l.plan = n
 	l.makeKeys()
 	l.makeHeir()
+	l.learnPin()
 	pins := l.pin(p.Mesh.ID, checked.Peers, now)
 	if fresh && (!kept || pins != nil) {
 		l.saver.offer(p, head, pins)

@@ -84,9 +84,13 @@ func (l *loop) describePlan(s *wire.Status, now time.Time) (trying int) {
 	state := &l.seen.state
 	for _, in := range p.Interfaces {
 		s.Generation = max(s.Generation, in.Generation)
+		if !in.Since.IsZero() {
+			s.KeyAge = max(0, now.Sub(in.Since).Seconds())
+		}
 		if have, ok := state.LinkNamed(in.Name); ok {
 			s.Interfaces = append(s.Interfaces, wire.InterfaceStatus{
 				Name: in.Name, Generation: in.Generation, Port: have.Port, PublicKey: have.Public, MTU: have.MTU,
+				Since: since(in.Since),
 			})
 		}
 	}
@@ -237,10 +241,36 @@ func (l *loop) controlProblems(v control.View) []peers.Problem {
 			Hint: "on the controller: warren host approve " + l.me.member.Name,
 		})
 	}
+	out = append(out, l.keyProblems(time.Now())...)
 	if ahead := v.Ahead; ahead.Abs() > clockTolerance {
 		out = append(out, clockProblem(ahead))
 	}
 	return out
+}
+
+// keyProblems tell of a rotation that should have begun. The controller knows that better, and is not told.
+func (l *loop) keyProblems(now time.Time) []peers.Problem {
+	if l.plan == nil {
+		return nil
+	}
+	until := l.plan.want.Mesh.KeysUntil
+	if until.IsZero() || !now.After(until) {
+		return nil
+	}
+	return []peers.Problem{{
+		Code: codeKeyAge, At: "mesh/schedule",
+		Message: "the keys are older than the schedule wants: a rotation should have begun by " + until.UTC().Format(time.RFC3339),
+		Hint:    "on the controller: warren rotate schedule",
+	}}
+}
+
+// since is a time that may be unknown.
+func since(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }
 
 func clockProblem(ahead time.Duration) peers.Problem {

@@ -19,6 +19,8 @@ const (
 	codePlan       = "plan-damaged"         // the plan on disk is of no use
 	codeFallback   = "plan-previous"        // the plan before the last is used
 	codeKey        = "key-damaged"          // a private key is of no use
+	codeKeyAge     = "key-age"              // a rotation that is scheduled does not begin
+	codePinHeir    = "controller-heir"      // the controller hands over to an identity that must not be believed
 	codeHeir       = "identity-new"         // the new identity of this host cannot be made or taken
 	codePins       = "pins-damaged"         // the identities met before are forgotten
 	codeDisk       = "disk"                 // something cannot be kept
@@ -45,6 +47,7 @@ const (
 	fromEnrolment
 	fromKeys
 	fromHeir
+	fromPinHeir
 	fromKernel
 	fromApply
 	fromPlan

@@ -28,6 +28,8 @@ func (l *loop) turn(ctx context.Context, why reason) {
 		return
 	}
 	l.makeKeys()
+	l.makeHeir()
+	l.learnPin()
 	if !l.observe(ctx) {
 		return
 	}

@@ -83,6 +83,12 @@ func (c *Controller) publish(ctx context.Context, inv *peers.Inventory, e peers.
 		return fmt.Errorf("publish revision %d: %w", e.Revision, err)
 	}
 	c.schedule.note(e)
+	if e.Kind == (peers.SucceedMesh{}).Kind() {
+		// What fails here is done again by Run; the change is made.
+		if err := c.succeedSelf(context.Background(), inv); err != nil {
+			c.log.Error("cannot take the new identity yet", "error", err)
+		}
+	}
 	ids, _ := e.Hosts()
 	c.followMoves(before, inv, ids)
 	for _, id := range ids {

@@ -9,11 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/warren-mesh/warren/controller/feed"
 	"github.com/warren-mesh/warren/controller/limit"
 	"github.com/warren-mesh/warren/controller/report"
 	"github.com/warren-mesh/warren/peers"
-	"github.com/warren-mesh/warren/peers/key"
 )
 
 // DefaultName is the name of a mesh that is created.
@@ -51,7 +52,7 @@ type Controller struct {
 	vault    Vault
 	log      *slog.Logger
 	settings Settings
-	identity key.IdentityKey
+	who      identities
 
 	writing sync.Mutex    // held by whoever changes the state
 	behind  bool          // the ledger may have entries that the feed lacks; guarded by writing
@@ -80,6 +81,7 @@ type limits struct {
 func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) (*Controller, error) {
 	c := &Controller{
 		ledger: l, vault: v, log: log, settings: s, rounds: make(chan struct{}),
+		who:    identities{complain: rate.Sometimes{Interval: time.Minute}},
 		limits: limits{welcomes: limit.NewGate(welcomesAtOnce, welcomesWaiting, welcomeStay)},
 	}
 	if c.settings.Now == nil {
@@ -97,7 +99,7 @@ func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) 
 	if err := s.agree(&inv.Mesh); err != nil {
 		return nil, err
 	}
-	if c.identity, err = c.loadIdentity(ctx, inv); err != nil {
+	if err := c.loadIdentity(ctx, inv); err != nil {
 		return nil, err
 	}
 	secrets, err := c.loadSecrets(ctx, &inv.Mesh)
@@ -141,9 +143,6 @@ func (c *Controller) recent(ctx context.Context, head peers.Revision) ([]peers.E
 // now is the time of day. It may go back.
 func (c *Controller) now() time.Time { return c.settings.Now().Round(0) }
 
-// Identity is the key that the controller shows to everybody who connects.
-func (c *Controller) Identity() key.IdentityKey { return c.identity }
-
 // Inventory is the present state.
 func (c *Controller) Inventory() *peers.Inventory { return c.feed.Inventory() }
 
@@ -179,6 +178,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		case now := <-rotate.C:
 			c.rotate(ctx, now)
 			c.keepSchedule(ctx, c.now())
+			c.keepIdentity(ctx, c.now())
 		}
 	}
 }

@@ -106,27 +106,6 @@ func (s *Settings) agree(m *peers.Mesh) error {
 	return nil
 }
 
-// loadIdentity reads the key that every host has pinned. There is no way to go on without it: a new one
-// would be another controller to all of them.
-func (c *Controller) loadIdentity(ctx context.Context, inv *peers.Inventory) (key.IdentityKey, error) {
-	raw, err := c.vault.Fetch(ctx, vaultIdentity)
-	if errors.Is(err, fs.ErrNotExist) {
-		return key.IdentityKey{}, &StartError{
-			what: fmt.Sprintf("the ledger of mesh %q is there, but not the identity of its controller, "+
-				"which every host has pinned", inv.Mesh.Name),
-			hint: "restore the data directory from a backup",
-		}
-	}
-	if err != nil {
-		return key.IdentityKey{}, fmt.Errorf("read the controller's identity: %w", err)
-	}
-	k, err := key.ParseIdentityKey(string(raw))
-	if err != nil {
-		return key.IdentityKey{}, fmt.Errorf("the controller's identity is damaged: %v", err)
-	}
-	return k, nil
-}
-
 // loadSecrets reads the secrets of all generations in use. Without one the pairs of that generation could
 // not be told their keys, so it is missing as loudly as the identity.
 func (c *Controller) loadSecrets(ctx context.Context, m *peers.Mesh) (feed.Secrets, error) {

@@ -110,7 +110,13 @@ func (s *site) start(listen string) {
 		context.AfterFunc(ctx, func() { _ = srv.Close() })
 	}
 	serve(a.Local(func(net.Conn) (api.Caller, error) { return *s.rights.Load(), nil }), local)
-	serve(a.Remote(), api.NewListener(raw, cert, log))
+	hosts := api.NewListener(raw, cert, log)
+	s.c.OnRekey(func(k key.IdentityKey) {
+		if cert, err := pin.Certificate(rand.Reader, k.Signer()); err == nil {
+			hosts.Present(cert)
+		}
+	})
+	serve(a.Remote(), hosts)
 	s.stop = sync.OnceFunc(func() { cancel(); tasks.Wait() })
 	s.t.Cleanup(s.stop)
 }

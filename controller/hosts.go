@@ -53,6 +53,11 @@ func (c *Controller) hostView(h *peers.Host) wire.HostView {
 		Problems: append([]peers.Problem{}, page.Problems...),
 	}
 	v.Rekey = h.Rekey
+	for _, mark := range c.Inventory().Mesh.Generations {
+		if !h.Key(mark.Number).IsZero() {
+			v.KeySince = &mark.Started
+		}
+	}
 	for _, before := range h.Former {
 		v.Former = append(v.Former, before.From)
 	}

@@ -21,7 +21,7 @@ func (c *Controller) meshView(inv *peers.Inventory) wire.MeshView {
 		ID: m.ID, Name: m.Name, Overlay: m.Overlay, Overlay6: m.Overlay6, MTU: m.MTU, Keepalive: m.Keepalive,
 		Grace:   int(m.GraceTime() / time.Second),
 		Created: m.Created, Revision: inv.Revision, Head: inv.Head, Generations: m.Generations,
-		Pin: c.identity.Identity(), Controllers: append([]string{}, c.settings.Advertise...),
+		Pin: c.Identity().Identity(), NextPin: c.nextPin(inv), Controllers: append([]string{}, c.settings.Advertise...),
 		Version: c.settings.Version, Hosts: len(inv.Hosts), Online: len(c.sessions.ids()),
 	}
 }

@@ -138,13 +138,7 @@ func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
 		case up.Kind == wire.UpPong:
 			offer(s.pong)
 		case up.Kind == wire.UpReport && up.Report != nil:
-			c.book.Report(s.id, up.Report, time.Now())
-			c.moves.hear(c.Inventory(), s.id, up.Report.Peers)
-			if up.Report.Heir != nil {
-				if err := c.succeed(ctx, s.id, up.Report.Heir); err != nil {
-					c.log.Warn("the new identity of a host is refused", "host", string(s.id), "error", err)
-				}
-			}
+			c.hear(ctx, s.id, up.Report)
 			if len(up.Report.Keys) == 0 {
 				continue
 			}
@@ -155,6 +149,21 @@ func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
 				c.log.Warn("a host's keys are refused", "host", string(s.id), "error", err)
 			}
 		}
+	}
+}
+
+// hear takes in what a host reports, but for its keys.
+func (c *Controller) hear(ctx context.Context, id peers.HostID, r *wire.Report) {
+	c.book.Report(id, r, time.Now())
+	c.moves.hear(c.Inventory(), id, r.Peers)
+	if !r.Pin.IsZero() {
+		c.acknowledge(id, r.Pin)
+	}
+	if r.Heir == nil {
+		return
+	}
+	if err := c.succeed(ctx, id, r.Heir); err != nil {
+		c.log.Warn("the new identity of a host is refused", "host", string(id), "error", err)
 	}
 }
 

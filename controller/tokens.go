@@ -22,7 +22,7 @@ func (c *Controller) CreateToken(ctx context.Context, by string, order wire.Toke
 			"start it with --advertise HOST:PORT")
 	}
 	t := wire.Token{
-		Controllers: c.settings.Advertise, Pin: c.identity.Identity(), ID: randomName(10),
+		Controllers: c.settings.Advertise, ID: randomName(10),
 	}
 	_, _ = rand.Read(t.Secret[:]) // never fails, see its documentation
 	op := peers.CreateToken{
@@ -36,6 +36,7 @@ func (c *Controller) CreateToken(ctx context.Context, by string, order wire.Toke
 		ttl = defaultTTL
 	}
 	inv, err := c.change(ctx, by, "", func(*peers.Inventory) (peers.Op, error) {
+		t.Pin = c.Identity().Identity() // which changes change
 		op.Expires = time.Now().Add(ttl).UTC().Truncate(time.Second)
 		return op, nil
 	})

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
@@ -35,8 +36,11 @@ type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 // A Client calls one controller, wherever it answers.
 type Client struct {
 	controllers []string // HOST:PORT
-	tls         *tls.Config
+	cert        tls.Certificate
 	dial        Dialer
+
+	mu   sync.Mutex
+	pins []ed25519.PublicKey
 }
 
 // NewClient makes a client that shows the identity and accepts only the controller with the pin.
@@ -48,7 +52,29 @@ func NewClient(identity key.IdentityKey, controller key.Identity, addresses []st
 	if len(addresses) == 0 {
 		return nil, errors.New("no address of a controller is known")
 	}
-	return &Client{controllers: addresses, tls: pin.Client(cert, controller[:]), dial: dial}, nil
+	c := &Client{controllers: addresses, cert: cert, dial: dial}
+	c.Trust(controller)
+	return c, nil
+}
+
+// Trust makes the client accept the controller with any of the pins from the next connection on; zero ones
+// are none.
+func (c *Client) Trust(controllers ...key.Identity) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pins = nil
+	for _, id := range controllers {
+		if !id.IsZero() {
+			c.pins = append(c.pins, ed25519.PublicKey(id[:]))
+		}
+	}
+}
+
+// config is the TLS configuration of the next connection.
+func (c *Client) config() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return pin.Client(c.cert, c.pins...)
 }
 
 // An Answer says where an answer came from, and how far the host's clock was ahead of the controller's.
@@ -143,7 +169,7 @@ func (c *Client) connect(address string) *transport {
 		}
 		return conn, err
 	}
-	t.TLSClientConfig = c.tls.Clone()
+	t.TLSClientConfig = c.config()
 	t.TLSHandshakeTimeout = dialPatience
 	t.DisableCompression = true
 	t.Protocols = new(http.Protocols)

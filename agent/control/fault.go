@@ -23,7 +23,8 @@ func (t *transport) failed(err error) error {
 	if errors.Is(err, pin.ErrPin) {
 		return wire.NewFault(http.StatusBadGateway, CodeMismatch,
 			fmt.Sprintf("another controller answers at %s: its identity is not the pinned one", t.address),
-			"if the controller was set up anew: warren leave --force, then enrol with a new token: warren enroll TOKEN")
+			"if the controller got a new identity while this host was away, tell it with a new token: warren enroll TOKEN; "+
+				"if it was set up anew: warren leave --force, then warren enroll TOKEN")
 	}
 	return fmt.Errorf("%s: %v", t.address, err)
 }

@@ -58,6 +58,10 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 		out.Heir = now.Heir
 		tell(urgent)
 	}
+	if now.Pin != before.Pin && !now.Pin.IsZero() {
+		out.Pin = now.Pin
+		tell(urgent)
+	}
 	told, peerNews := changedPeers(before.Peers, now.Peers)
 	out.Peers = told
 	tell(peerNews)

@@ -21,6 +21,7 @@ type Membership struct {
 	Pin         key.Identity `json:"pin"` // of the controller
 	Controllers []string     `json:"controllers"`
 	Token       string       `json:"token"`              // the id of the one that it came with
+	NextPin     key.Identity `json:"next_pin,omitzero"`  // of the controller too, while it hands over
 	Formerly    peers.HostID `json:"formerly,omitempty"` // the id before this one
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/warren-mesh/warren/controller"
 	"github.com/warren-mesh/warren/controller/api"
 	"github.com/warren-mesh/warren/controller/ledger"
+	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/pin"
 )
 
@@ -144,7 +145,9 @@ func serve(ctx context.Context, c *controller.Controller, local, remote net.List
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.Run(ctx) })
 	serveHTTP(ctx, group, a.Local(whoIs), local)
-	serveHTTP(ctx, group, a.Remote(), api.NewListener(remote, cert, log))
+	hosts := api.NewListener(remote, cert, log)
+	c.OnRekey(func(k key.IdentityKey) { present(hosts, k, log) })
+	serveHTTP(ctx, group, a.Remote(), hosts)
 	inv := c.Inventory()
 	log.Info("controller ready", "mesh", inv.Mesh.Name, "revision", uint64(inv.Revision), "hosts", len(inv.Hosts),
 		"listen", remote.Addr().String(), "socket", local.Addr().String())
@@ -155,6 +158,16 @@ func serve(ctx context.Context, c *controller.Controller, local, remote net.List
 	err = group.Wait()
 	log.Info("controller stopped")
 	return err
+}
+
+// present shows a new identity of the controller to whoever connects from now on.
+func present(l *api.Listener, k key.IdentityKey, log *slog.Logger) {
+	cert, err := pin.Certificate(rand.Reader, k.Signer())
+	if err != nil {
+		log.Error("cannot show the new identity", "error", err)
+		return
+	}
+	l.Present(cert)
 }
 
 // serveHTTP runs one server. When ctx ends, streams end with it, and other requests have a moment to finish.

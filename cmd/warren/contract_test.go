@@ -34,18 +34,19 @@ func contracts() map[string]string {
 func extensions() []string {
 	return []string{
 		"status.controller.error", "status.peers[].address6", "status.problems[].at", "status.restored",
-		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys", "hosts[].rekey", "hosts[].former",
+		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
+		"hosts[].rekey", "hosts[].former", "hosts[].key_since", "status.key_age", "status.interfaces[].since",
 		"hosts[].problems[].at",
 		"token.created", "token.used", "token.approve", "token.state",
 		"error.error.problems",
-		"rotation.started", "rotation.waiting[].code", "rotation.grace_ends",
+		"rotation.started", "rotation.last", "rotation.waiting[].code", "rotation.grace_ends",
 	}
 }
 
 // nullable are the times that may be never, and the generation that is left while a rotation runs.
 func nullable() []string {
 	return []string{
-		"status.controller.last_contact", "status.peers[].last_handshake", "hosts[].last_seen",
+		"status.controller.last_contact", "status.peers[].last_handshake", "hosts[].last_seen", "hosts[].key_since",
 		"rotation.previous", "rotation.next",
 	}
 }

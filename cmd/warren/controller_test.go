@@ -80,14 +80,14 @@ func hostRoutes(mux *http.ServeMux, empty bool) {
 func hostViews() []wire.HostView {
 	now := time.Now().UTC()
 	seen := now.Add(-150 * time.Minute)
-	here := now
+	here, rotated := now, now.Add(-12*24*time.Hour)
 	return []wire.HostView{
 		{
 			Name: "shop", ID: "bbbbbbbbbbbbbbbb", Site: "shop", Address: netip.MustParseAddr("10.90.0.1"),
 			Address6: netip.MustParseAddr("fd5e::1"), State: peers.HostActive, Online: true, LastSeen: &here, Revision: 42,
 			Generation: 3, Backend: "kernel", Version: "0.1.0 (commit 8a6f1c2)", Enrolled: now.Add(-60 * time.Hour),
 			Endpoints: []peers.Endpoint{{Kind: peers.EndpointPinned, Address: netip.MustParseAddrPort("198.51.100.1:51820")}},
-			Identity:  key.Identity{1}, Keys: []peers.HostKey{{Generation: 3, Public: key.Public{1}}},
+			Identity:  key.Identity{1}, KeySince: &rotated, Keys: []peers.HostKey{{Generation: 3, Public: key.Public{1}}},
 		},
 		{
 			Name: "warehouse", ID: "aaaaaaaaaaaaaaaa", Site: "warehouse", Address: netip.MustParseAddr("10.90.0.2"),

@@ -16,11 +16,11 @@ func viewHosts(p *cli.Page, hosts []wire.HostView) {
 		rows = append(rows, []any{
 			cli.Cell{Text: h.Name, Tone: cli.Bold},
 			h.Site, shown(h.Address), hostState(h.State), online(p, h),
-			number(h.Revision), number(h.Generation), h.Backend, firstWord(h.Version), problemCodes(h.Problems),
+			number(h.Revision), number(h.Generation), keyAge(p, h), h.Backend, firstWord(h.Version), problemCodes(h.Problems),
 		})
 	}
 	p.Grid([]string{
-		"NAME", "SITE", "ADDRESS", "STATE", "ONLINE", "REVISION", "GENERATION", "BACKEND", "VERSION", "PROBLEMS",
+		"NAME", "SITE", "ADDRESS", "STATE", "ONLINE", "REVISION", "GENERATION", "KEYS", "BACKEND", "VERSION", "PROBLEMS",
 	}, rows)
 }
 
@@ -33,6 +33,7 @@ func viewHost(p *cli.Page, h *wire.HostView, names map[peers.HostID]string) {
 		cli.F("addresses", "%s", addresses(h.Address, h.Address6)),
 		cli.F("endpoints", "%s", endpoints(h.Endpoints)),
 		cli.F("plan", "%s", applied(h)),
+		cli.F("keys", "%s", keyAge(p, h)),
 		cli.F("version", "%s", h.Version),
 		cli.F("enrolled", "%s", cli.Ago(p.Now, h.Enrolled)),
 		cli.F("id", "%s", h.ID),
@@ -62,6 +63,14 @@ func viewHost(p *cli.Page, h *wire.HostView, names map[peers.HostID]string) {
 		p.Title("Problems", "")
 		p.Problems(h.Problems)
 	}
+}
+
+// keyAge is how old the newest keys of a host are.
+func keyAge(p *cli.Page, h *wire.HostView) string {
+	if h.KeySince == nil {
+		return ""
+	}
+	return cli.Span(max(0, p.Now.Sub(*h.KeySince))) + " old"
 }
 
 // identity is who the host is, and whether that is about to change.

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
 func (a *app) meshCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "mesh", Short: "The mesh and its settings", Example: "  warren mesh show"}
-	cmd.AddCommand(a.meshShow(), a.meshSet())
+	cmd.AddCommand(a.meshShow(), a.meshSet(), a.meshRekey())
 	return cmd
 }
 
@@ -65,6 +66,43 @@ func (a *app) meshSet() *cobra.Command {
 	}
 }
 
+func (a *app) meshRekey() *cobra.Command {
+	overlap, yes, why := "7d", false, ""
+	cmd := &cobra.Command{
+		Use: "rekey", Short: "Give the controller a new identity", Args: cli.Args(),
+		Long: `Give the controller a new identity, without touching a tunnel.
+
+Hosts pin the controller's identity. The present one signs the next one, and every host is told and keeps both.
+When all of them know it, or the overlap is over, the old one is destroyed. Until then enrolment tokens still
+name the old one, so with its end all tokens that could be used are revoked: make new ones then. Whoever
+administers the mesh from elsewhere needs the new pin, see: warren mesh show.
+
+A host that was away for the whole overlap keeps its tunnels, says controller-mismatch in its status, and goes
+on under its name with a new token: warren enroll TOKEN. When the old identity is in other hands, choose a
+short overlap: the hosts that are connected learn the new one within seconds.`,
+		Example: "  warren mesh rekey\n  warren mesh rekey --overlap 1m --why 'a backup of the controller was lost'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := peers.ParseSpan(overlap)
+			if err != nil {
+				return cli.Usage("for instance: --overlap 7d", "--overlap %.40q: %v", overlap, err)
+			}
+			if err := a.proc.Confirm("Give the controller a new identity? Enrolment tokens become useless.", yes); err != nil {
+				return err
+			}
+			var m wire.MeshView
+			order := wire.MeshRekey{Overlap: max(1, int(d/time.Second)), Why: why}
+			if err := a.call(cmd, http.MethodPost, wire.PathMeshRekey, order, &m); err != nil {
+				return err
+			}
+			return a.showMesh(m)
+		},
+	}
+	cmd.Flags().StringVar(&overlap, "overlap", overlap, "how `LONG` hosts may take to learn it")
+	cmd.Flags().StringVar(&why, "why", "", "the `REASON`, for the audit log")
+	addYes(cmd, &yes)
+	return cmd
+}
+
 // parseSettings reads KEY=VALUE. Whether a value makes sense is the controller's business.
 func parseSettings(args []string) (wire.MeshSettings, error) {
 	var s wire.MeshSettings
@@ -112,6 +150,18 @@ func (a *app) showMesh(m wire.MeshView) error {
 	return a.show(m, func(p *cli.Page) { viewMesh(p, &m) })
 }
 
+// nextPin is the identity that the controller will have, and who does not know it yet.
+func nextPin(p *cli.Page, next *wire.NextPin) string {
+	if next == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%s, known to %d hosts, used %s at the latest", next.Identity, next.Known, cli.Until(p.Now, next.Until))
+	if len(next.Waiting) > 0 {
+		s += "; waiting for " + shortened(next.Waiting)
+	}
+	return s
+}
+
 func viewMesh(p *cli.Page, m *wire.MeshView) {
 	var generations []string
 	for _, g := range m.Generations {
@@ -133,6 +183,7 @@ func viewMesh(p *cli.Page, m *wire.MeshView) {
 		cli.F("created", "%s", m.Created.UTC().Format(time.RFC3339)),
 		cli.F("controller", "%s", strings.Join(m.Controllers, ", ")),
 		cli.F("pin", "%s", m.Pin),
+		cli.F("next pin", "%s", nextPin(p, m.NextPin)),
 		cli.F("version", "%s", m.Version),
 	)
 }

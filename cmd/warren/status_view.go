@@ -70,7 +70,11 @@ func planOf(s *wire.Status) string {
 	if s.Revision == 0 {
 		return "none applied yet"
 	}
-	return fmt.Sprintf("revision %d, generation %d", s.Revision, s.Generation)
+	out := fmt.Sprintf("revision %d, generation %d", s.Revision, s.Generation)
+	if s.KeyAge > 0 {
+		out += fmt.Sprintf(", keys %s old", cli.Span(time.Duration(s.KeyAge*float64(time.Second))))
+	}
+	return out
 }
 
 func controller(p *cli.Page, c *wire.ControllerStatus) cli.Cell {

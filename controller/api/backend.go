@@ -45,6 +45,7 @@ type Hosts interface {
 type Mesh interface {
 	Mesh() wire.MeshView
 	SetMesh(ctx context.Context, by string, settings wire.MeshSettings) (wire.MeshView, error)
+	RekeyMesh(ctx context.Context, by string, order wire.MeshRekey) (wire.MeshView, error)
 }
 
 // Rotation moves all hosts to new keys.

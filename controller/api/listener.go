@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -32,6 +33,7 @@ func nextProtocols() *tls.Config {
 type Listener struct {
 	raw    net.Listener
 	config *tls.Config
+	cert   atomic.Pointer[tls.Certificate]
 	log    *slog.Logger
 	ready  chan net.Conn
 	crowd  crowd
@@ -48,9 +50,15 @@ func NewListener(raw net.Listener, cert tls.Certificate, log *slog.Logger) *List
 		raw: raw, config: pin.Server(cert), log: log, ready: make(chan net.Conn),
 		places: make(chan struct{}, maxHandshakes), closed: make(chan struct{}), over: make(chan struct{}),
 	}
+	l.Present(cert)
+	l.config.Certificates = nil
+	l.config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return l.cert.Load(), nil }
 	go l.accept()
 	return l
 }
+
+// Present shows another certificate to whoever connects from now on.
+func (l *Listener) Present(cert tls.Certificate) { l.cert.Store(&cert) }
 
 // accept takes connections in until the raw listener is closed. It never waits for a client: handshakes
 // run beside each other.

@@ -123,6 +123,13 @@ func (s *Server) meshRoutes() {
 		"Show the mesh", forReaders, 0,
 	}, func(context.Context, *nothing) (*answer[wire.MeshView], error) { return reply(mesh.Mesh()), nil })
 	add(s, operation{
+		"rekey-mesh", http.MethodPost, wire.PathMeshRekey,
+		"Give the controller another identity", forAdmins, 0,
+	}, func(ctx context.Context, in *request[wire.MeshRekey]) (*answer[wire.MeshView], error) {
+		v, err := mesh.RekeyMesh(ctx, callerOf(ctx).Name, in.Body)
+		return reply(v), err
+	})
+	add(s, operation{
 		"set-mesh", http.MethodPatch, wire.PathMesh,
 		"Change settings of the mesh", forAdmins, 0,
 	}, func(ctx context.Context, in *request[wire.MeshSettings]) (*answer[wire.MeshView], error) {

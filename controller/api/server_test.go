@@ -50,6 +50,10 @@ func (b stub) Mesh() wire.MeshView                              { return wire.Me
 func (b stub) SetMesh(context.Context, string, wire.MeshSettings) (wire.MeshView, error) {
 	return wire.MeshView{}, b.err
 }
+
+func (b stub) RekeyMesh(context.Context, string, wire.MeshRekey) (wire.MeshView, error) {
+	return wire.MeshView{}, b.err
+}
 func (b stub) Admins() []wire.AdminView { return []wire.AdminView{} }
 func (b stub) AddAdmin(context.Context, string, wire.AdminView) (wire.AdminView, error) {
 	return wire.AdminView{}, b.err

@@ -62,9 +62,9 @@ func Server(cert tls.Certificate) *tls.Config {
 	return cfg
 }
 
-// Client is the configuration of an end that connects and accepts one server key only. The handshake
-// fails with ErrPin on any other.
-func Client(cert tls.Certificate, server ed25519.PublicKey) *tls.Config {
+// Client is the configuration of an end that connects and accepts the given server keys only: one, or two
+// while the server hands over to the next. The handshake fails with ErrPin on any other.
+func Client(cert tls.Certificate, servers ...ed25519.PublicKey) *tls.Config {
 	cfg := base(cert)
 	// The name and the chain say nothing here; VerifyConnection holds the key against the pin, and
 	// TLS itself has proven that the other end has the private half.
@@ -75,10 +75,12 @@ func Client(cert tls.Certificate, server ed25519.PublicKey) *tls.Config {
 		if err != nil {
 			return err
 		}
-		if subtle.ConstantTimeCompare(got, server) != 1 {
-			return ErrPin
+		for _, server := range servers {
+			if subtle.ConstantTimeCompare(got, server) == 1 {
+				return nil
+			}
 		}
-		return nil
+		return ErrPin
 	}
 	return cfg
 }

@@ -17,6 +17,7 @@ const (
 	PathTokens      = "/v1/tokens"
 	PathHosts       = "/v1/hosts"
 	PathMesh        = "/v1/mesh"
+	PathMeshRekey   = "/v1/mesh/rekey"
 	PathAdmins      = "/v1/admins"
 	PathRotation    = "/v1/rotation"
 	PathMetrics     = "/metrics" // where every monitoring looks
@@ -65,6 +66,7 @@ type HostView struct {
 	Keys       []peers.HostKey  `json:"keys"`
 	Peers      []PeerReport     `json:"peers,omitempty"     doc:"with host show: how it sees the others"`
 	Problems   []peers.Problem  `json:"problems"`
+	KeySince   *time.Time       `json:"key_since"           doc:"when the newest generation that it has a key of began"`
 	Rekey      *time.Time       `json:"rekey,omitempty"     doc:"since when it is asked for a new identity"`
 	Former     []key.Identity   `json:"former,omitempty"    doc:"the identities that it had before, the first one first"`
 }
@@ -99,8 +101,24 @@ type MeshView struct {
 	Pin         key.Identity           `json:"pin"          doc:"the controller's identity"`
 	Controllers []string               `json:"controllers"  doc:"where hosts find the controller"`
 	Version     string                 `json:"version"`
+	NextPin     *NextPin               `json:"next_pin"     doc:"while the controller hands over to another identity"`
 	Hosts       int                    `json:"hosts"`
 	Online      int                    `json:"online"`
+}
+
+// A NextPin is the identity that the controller will have.
+type NextPin struct {
+	Identity key.Identity `json:"identity"`
+	Since    time.Time    `json:"since"`
+	Until    time.Time    `json:"until"    doc:"then it is used, whoever does not know it"`
+	Known    int          `json:"known"    doc:"hosts that have acknowledged it"`
+	Waiting  []string     `json:"waiting"  doc:"hosts that have not"`
+}
+
+// A MeshRekey asks for another identity of the controller (POST /v1/mesh/rekey).
+type MeshRekey struct {
+	Overlap int    `json:"overlap,omitempty" doc:"seconds in which hosts may learn it; 604800 where left out" minimum:"0"`
+	Why     string `json:"why,omitempty"     doc:"for the audit log" maxLength:"500"`
 }
 
 // A MeshSettings changes settings of the mesh (PATCH /v1/mesh); what is left out stays.

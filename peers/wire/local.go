@@ -47,6 +47,7 @@ type Status struct {
 	Version    string            `json:"version"`
 	Revision   peers.Revision    `json:"revision"`
 	Generation peers.Generation  `json:"generation"`
+	KeyAge     float64           `json:"key_age"` // seconds since that generation began; 0 for unknown
 	Controller ControllerStatus  `json:"controller"`
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Peers      []PeerStatus      `json:"peers"`
@@ -80,6 +81,7 @@ type InterfaceStatus struct {
 	Port       uint16           `json:"port"`
 	PublicKey  key.Public       `json:"public_key"`
 	MTU        int              `json:"mtu"`
+	Since      *time.Time       `json:"since,omitempty"` // when the generation began
 }
 
 // A PeerStatus is one peer as this host sees it.

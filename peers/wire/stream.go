@@ -130,6 +130,7 @@ type Report struct {
 	Backend    string           `json:"backend,omitempty"`
 	Keys       []peers.HostKey  `json:"keys,omitempty"` // of generations that are new to the controller
 	Peers      []PeerReport     `json:"peers,omitempty"`
+	Pin        key.Identity     `json:"pin,omitzero"`   // the next identity of the controller, which the host now knows
 	Heir       *Heir            `json:"heir,omitempty"` // where an admin wants the host to have a new identity
 }
 

@@ -5,6 +5,7 @@ package controltest
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -25,12 +26,12 @@ import (
 // A Controller is one mesh and the agents that follow it.
 type Controller struct {
 	tb       testing.TB
-	identity key.IdentityKey
 	server   *http.Server
 	listener *listener
 
 	mu      sync.Mutex
 	inv     *peers.Inventory
+	cert    *tls.Certificate
 	secrets map[peers.Generation]key.Secret
 	next    chan struct{} // closed with the next change
 	faults  map[string]*wire.Fault
@@ -39,6 +40,8 @@ type Controller struct {
 	orders  chan wire.Down
 	clock   time.Duration
 	deaf    bool // to heirs
+
+	identity key.IdentityKey
 }
 
 // Start makes a mesh named "orders" and serves it until the test ends.
@@ -57,9 +60,13 @@ func Start(tb testing.TB) *Controller {
 		ID: "meshid", Name: "orders", Overlay: netip.MustParsePrefix("10.90.0.0/16"),
 		Overlay6: netip.MustParsePrefix("fd42:1:2::/64"),
 	})
-	cert, err := pin.Certificate(rand.Reader, id.Signer())
-	if err != nil {
-		tb.Fatal(err)
+	c.Succeed(id)
+	config := pin.Server(*c.cert)
+	config.Certificates = nil
+	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.cert, nil
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+wire.PathEnrollCheck, c.check)
@@ -67,7 +74,7 @@ func Start(tb testing.TB) *Controller {
 	mux.HandleFunc("POST "+wire.PathLeave, c.leave)
 	mux.HandleFunc("POST "+wire.PathStream, c.stream)
 	c.server = &http.Server{
-		Handler: mux, TLSConfig: pin.Server(cert), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
+		Handler: mux, TLSConfig: config, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
 	}
 	served := make(chan struct{})
 	go func() {
@@ -84,7 +91,35 @@ func Start(tb testing.TB) *Controller {
 }
 
 // Pin is the controller's identity.
-func (c *Controller) Pin() key.Identity { return c.identity.Identity() }
+func (c *Controller) Pin() key.Identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.identity.Identity()
+}
+
+// Rekey lets hosts learn the next identity of the controller.
+func (c *Controller) Rekey(next key.IdentityKey) {
+	c.tb.Helper()
+	c.Apply(peers.RekeyMesh{
+		From: c.Pin(), To: next.Identity(), Until: time.Now().Add(time.Hour),
+		Signature: peers.SignHandover("meshid", c.identity, next.Identity()).Signature,
+	})
+}
+
+// Succeed makes an identity the controller's, whether or not it was the next one.
+func (c *Controller) Succeed(next key.IdentityKey) {
+	c.tb.Helper()
+	if h := c.Inventory().Mesh.Heir; h != nil && h.To == next.Identity() {
+		c.Apply(peers.SucceedMesh{To: next.Identity()})
+	}
+	cert, err := pin.Certificate(rand.Reader, next.Signer())
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.identity, c.cert = next, &cert
+}
 
 // Dial connects to the controller, whatever the address, unless it is down.
 func (c *Controller) Dial(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -82,4 +83,75 @@ func rekeyed(t *testing.T, m *mesh, name string, before wire.Status) {
 		s := m.status(name)
 		return s.ID != before.ID && s.ID == m.hosts()[name].ID && s.Controller.Connected
 	})
+}
+
+// TestControllerRekeyLosesNothing gives the controller a new identity while one agent is away for all of the
+// overlap: the others go over, the one keeps its tunnels, says what is wrong, and goes on with a new token.
+func TestControllerRekeyLosesNothing(t *testing.T) {
+	m := startMesh(t, sites()...)
+	m.allUp(2)
+	tr := flow(t, m.lab.Host("shop"), m.lab.Host("accounting"), m.status("accounting").Address)
+	tr.more(50)
+	pin := func() string {
+		var v wire.MeshView
+		if err := json.Unmarshal([]byte(m.must(lab.DefaultController, "mesh", "show", "-o", "json")), &v); err != nil {
+			t.Fatal(err)
+		}
+		return v.Pin.String()
+	}
+	before := pin()
+	old, err := m.Token(m.patient(), "--site", "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Agent("accounting").Kill(); err != nil {
+		t.Fatal(err)
+	}
+	m.must(lab.DefaultController, "mesh", "rekey", "--overlap", "8s", "--why", "as every year")
+	if err := m.Controller().Kill(); err != nil { // the overlap goes on with the next one
+		t.Fatal(err)
+	}
+	if _, err := m.StartController(m.patient()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, patience, "the overlap is over", func() bool { return pin() != before })
+	for range 2 { // the first connection pins it, the second one has nothing else
+		if err := m.Controller().Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.StartController(m.patient()); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"shop", "warehouse"} {
+			until(t, patience, name+" follows the new identity", func() bool {
+				s := m.status(name)
+				return s.Controller.Connected && s.State == wire.StateOK
+			})
+		}
+	}
+	tr.more(50)
+	if _, err := m.StartAgent(m.patient(), "accounting"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, patience, "accounting says what is wrong", func() bool {
+		s := m.status("accounting")
+		return hasProblem(s, "controller-mismatch") && len(s.Peers) == 2
+	})
+	tr.more(50)
+	if f := m.fails("accounting", "enroll", old); f.Code == "" {
+		t.Error("a token with the former identity is taken")
+	}
+	token, err := m.Token(m.patient(), "--site", "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := m.status("accounting").ID
+	m.must("accounting", "enroll", token)
+	until(t, patience, "accounting is well again", func() bool { return m.status("accounting").State == wire.StateOK })
+	if s := m.status("accounting"); s.ID != id || s.Site != "accounting" {
+		t.Errorf("accounting has become %+v", s)
+	}
+	if sent, lost := tr.end(); lost != 0 {
+		t.Errorf("%d of %d packets lost", lost, sent)
+	}
 }
