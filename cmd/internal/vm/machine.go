@@ -38,6 +38,7 @@ type Machine struct {
 	Programs []Program
 	Memory   int // MiB
 	CPUs     int
+	Disk     string // raw image; /dev/nvme0n1 in the guest; none if empty
 }
 
 // modules are all that the project's tests need of a kernel.
@@ -69,6 +70,9 @@ func (m Machine) Run(ctx context.Context, out io.Writer) (int, error) {
 		return 0, err
 	}
 	cmd.Args = append(cmd.Args, "-serial", "stdio", "-initrd", initrd)
+	if m.Disk != "" {
+		cmd.Args = append(cmd.Args, "-drive", "file="+m.Disk+",format=raw,if=none,id=d0", "-device", "nvme,drive=d0,serial=disk")
+	}
 	cmd.Stderr = out
 	console, err := cmd.StdoutPipe()
 	if err != nil {

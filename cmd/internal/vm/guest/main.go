@@ -1,22 +1,31 @@
-// Command guest is the init of a test VM: it mounts what programs expect, loads the kernel modules,
-// runs the programs of the plan, tells their exit code on the console and switches the machine off.
+// Command guest is what a test VM has of the project's own. As process 1 it mounts what programs expect,
+// loads the kernel modules, runs the programs of the plan, tells their exit code on the console and switches
+// the machine off. Under systemd, `guest serve PORT [FIRST]` lets a test outside work in the machine.
 package main
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/cmd/internal/vm"
+	"github.com/warren-mesh/warren/cmd/internal/vm/hand"
 )
 
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == "serve" {
+		fmt.Fprintln(os.Stderr, "guest:", serve(os.Args[2], os.Args[3:]))
+		os.Exit(1)
+	}
 	code := 1
 	if err := setUp(); err != nil {
 		fmt.Println("guest:", err)
@@ -39,7 +48,27 @@ func setUp() error {
 	if err := os.Mkdir("/dev/shm", 0o1777); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	if err := raiseLoopback(); err != nil {
+		return err
+	}
 	return loadModules()
+}
+
+func raiseLoopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("bring lo up: %v", err)
+	}
+	return nil
 }
 
 // loadModules loads in the order of the file names. Accelerated variants for other processors answer
@@ -95,4 +124,28 @@ func runAll() (int, error) {
 		}
 	}
 	return 0, nil
+}
+
+// serve waits for the port, which udev makes, and works for the test at its other end.
+func serve(path string, first []string) error {
+	var at netip.AddrPort
+	if len(first) > 0 {
+		raw, err := os.ReadFile(first[0])
+		if err == nil {
+			at, err = netip.ParseAddrPort(strings.TrimSpace(string(raw)))
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	for {
+		port, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err == nil {
+			return hand.Serve(port, at)
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		<-time.After(20 * time.Millisecond)
+	}
 }
