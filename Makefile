@@ -30,7 +30,7 @@ RACE     = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # The end-to-end tests measure time-outs, so they have the machine to themselves.
 E2E      := ./cmd/internal/e2e/...
-TESTS    = $(filter-out $(MODULE)/cmd/internal/e2e%,$(shell go list -f \
+TESTS    = $(filter-out $(MODULE)/cmd/internal/e2e% $(MODULE)/cmd/internal/systemtest,$(shell go list -f \
 	'{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...))
 
 # A number of inputs ("10000x") or a time ("1m") for each fuzz target.
@@ -79,9 +79,11 @@ unit: build ## Unit, property and golden tests and the repo rules, with the race
 e2e: build ## The real programs from ./bin in network namespaces
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -count=1 -timeout 15m $(E2E)
 
+# First a small VM that only runs tests, then Debian machines with systemd on which the packages are installed.
 .PHONY: test-vm
-test-vm: build ## Kernel contract and end-to-end tests in a VM with kernel WireGuard (needs qemu and apt)
+test-vm: build ## On kernel WireGuard and systemd, in VMs (needs qemu, apt, mmdebstrap; not in CI)
 	go run ./cmd/internal/vm/run ./agent/linux ./cmd/internal/e2e
+	WARREN_VM=1 go test -count=1 -v -timeout 25m ./cmd/internal/systemtest
 
 .PHONY: fuzz fuzz-smoke
 fuzz: ## Every fuzz target in turn, FUZZ=1m each

@@ -1,0 +1,57 @@
+package systemtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// The versions that the packages are built as.
+const (
+	first  = "1.0.0"
+	second = "2.0.0"
+)
+
+const module = "github.com/warren-mesh/warren/"
+
+// buildVersion builds the packages of this checkout as those of a version.
+func buildVersion(ctx context.Context, folder, version string) error {
+	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", "../../..", "packages", "DIST="+folder, "VERSION="+version)
+	cmd.Env = append(os.Environ(), "ARCHES=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make packages: %v\n%s", err, out)
+	}
+	return nil
+}
+
+// install installs packages of a version, also over another one.
+func (m *machine) install(version string, packages ...string) {
+	m.t.Helper()
+	var debs []string
+	for _, p := range packages {
+		debs = append(debs, fmt.Sprintf("/payload/%s/%s_%s_amd64.deb", version, p, version))
+	}
+	m.sh("DEBIAN_FRONTEND=noninteractive dpkg -i " + strings.Join(debs, " "))
+}
+
+// hardened holds the units, as they are installed, against what the project promises.
+func (m *machine) hardened(exposure map[string]string) {
+	m.t.Helper()
+	for unit, most := range exposure {
+		// The image has no manual pages.
+		if r, err := m.try("systemd-analyze verify --man=no " + unit); err != nil || r.Code != 0 || r.Stderr != "" {
+			m.t.Errorf("%s: systemd-analyze verify %s: %v, exit code %d\n%s", m.name, unit, err, r.Code, r.Stderr)
+		}
+		r, err := m.try("systemd-analyze security --no-pager --threshold=" + most + " " + unit)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
+		m.t.Logf("%s: %s", m.name, lines[len(lines)-1])
+		if r.Code != 0 {
+			m.t.Errorf("%s is exposed more than %s tenths:\n%s", unit, most, r.Stdout)
+		}
+	}
+}
