@@ -18,7 +18,7 @@ ip link set lo up
 
 say() { printf '\n# %s\n' "$*"; }
 in_root() { chroot "$root" "$@"; }
-dpkg() { in_root sh -c "dpkg --force-unsafe-io $*" >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" && exit 1; }; }
+dpkg() { in_root sh -c "dpkg --force-unsafe-io --no-triggers $*" >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" && exit 1; }; }
 asked() {
 	cat "$root/tmp/asked" 2>/dev/null || :
 	rm -f "$root/tmp/asked"
