@@ -29,6 +29,7 @@ const (
 	codeApproval   = "approval-pending"     // an admin must approve
 	codeClockBack  = "clock-back"           // this host's clock went back
 	codeBlackHole  = "mtu-black-hole"       // large packets are lost on the way
+	codePort       = "port-taken"           // another program has the UDP port of an interface
 	codeContested  = "contested"            // somebody undoes again and again what the agent does
 	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
 )
@@ -56,6 +57,7 @@ const (
 	fromTrials
 	fromClock
 	fromContests
+	fromController
 	fromDisk
 	lastSource = fromDisk
 )
@@ -108,11 +110,29 @@ func applyProblems(err error) []peers.Problem {
 		if i == maxApplyProblems {
 			break
 		}
+		if port, taken := takenPort(e); taken {
+			out = append(out, peers.Problem{
+				Code: codePort, At: fmt.Sprintf("port/%d", port), Message: e.Error(),
+				Hint: fmt.Sprintf("end what has it, the agent tries again by itself (ss -lunp 'sport = :%d'); or choose another: "+
+					"warren-agent run --port PORT", port),
+			})
+			continue
+		}
 		out = append(out, peers.Problem{
 			Code: codeApply, Message: e.Error(), Hint: "the agent tries again by itself; see: journalctl -u warren-agent",
 		})
 	}
 	return out
+}
+
+// takenPort tells the failure to get a UDP port that somebody else has. The agent never takes another one by itself:
+// a port is agreed on with firewalls and other hosts.
+func takenPort(err error) (port uint16, taken bool) {
+	var e interface{ Taken() uint16 }
+	if errors.As(err, &e) {
+		return e.Taken(), true
+	}
+	return 0, false
 }
 
 // split takes joined errors apart.

@@ -76,7 +76,7 @@ func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan) b
 	if err == nil {
 		return true
 	}
-	if isNew := l.pace.failed(now, l.missing(*want)); isNew {
+	if isNew := l.pace.failed(now, l.missing(*want), patienceWith(err)); isNew {
 		for _, e := range split(err) {
 			l.Log.Error("the kernel refused a step", "error", e)
 		}
@@ -148,6 +148,7 @@ func (l *loop) missing(want peers.Plan) []peers.Step {
 const (
 	paceFirst = time.Second
 	paceMost  = 30 * time.Second
+	pacePort  = 4 * time.Second
 )
 
 // A pace keeps an agent from doing over and over what the kernel refuses, without holding up the rest.
@@ -157,8 +158,18 @@ type pace struct {
 	pause     time.Duration
 }
 
+// patienceWith is the longest pause after a failure. Nobody tells when a port becomes free.
+func patienceWith(err error) time.Duration {
+	for _, e := range split(err) {
+		if _, taken := takenPort(e); taken {
+			return pacePort
+		}
+	}
+	return paceMost
+}
+
 // failed notes what is left to do after a failure, and reports whether that is new.
-func (p *pace) failed(now time.Time, left []peers.Step) bool {
+func (p *pace) failed(now time.Time, left []peers.Step, most time.Duration) bool {
 	refused := make(map[string]bool, len(left))
 	isNew := false
 	for _, s := range left {
@@ -166,7 +177,7 @@ func (p *pace) failed(now time.Time, left []peers.Step) bool {
 		isNew = isNew || !p.refused[s.String()]
 	}
 	p.refused = refused
-	p.pause = min(max(2*p.pause, paceFirst), paceMost)
+	p.pause = min(max(2*p.pause, paceFirst), most)
 	p.notBefore = now.Add(p.pause)
 	return isNew
 }

@@ -2,12 +2,10 @@ package linux
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/warren-mesh/warren/peers"
@@ -38,45 +36,34 @@ func (k *Kernel) configure(name, backend string, c wgtypes.Config) error {
 	return explain(k.wrote(err))
 }
 
+// setDevice gives a link its key and its port. A link that is down and cannot have its port must not come up: it would
+// take any other one.
 func (k *Kernel) setDevice(s peers.SetDevice) error {
-	_, backend, err := k.ours(s.Link)
+	link, backend, err := k.ours(s.Link)
 	if err != nil {
 		return err
 	}
 	if backend == Userspace {
 		if err := k.portFree(s.Link, s.Port); err != nil {
+			if link.Attrs().Flags&net.FlagUp == 0 {
+				return &linkError{err}
+			}
 			return err
 		}
 	}
 	private, port := wgtypes.Key(s.Private.ExposeBytes()), int(s.Port)
-	return k.configure(s.Link, backend, wgtypes.Config{PrivateKey: &private, ListenPort: &port})
-}
-
-// portFree fails where another program has the port. The kernel says so itself; a tunnel process learns
-// it when its interface comes up, when there is nobody to tell.
-func (k *Kernel) portFree(name string, port uint16) error {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
-	if err == nil {
-		return c.Close()
-	}
-	if !errors.Is(err, unix.EADDRINUSE) {
-		return nil // not what was asked
-	}
-	have, err := k.device(name, Userspace)
-	if err == nil && have.ListenPort == int(port) {
-		return nil
-	}
-	return fmt.Errorf("UDP port %d is taken by another program; see: ss -lunp 'sport = :%d', "+
-		"or choose another with --port", port, port)
+	err = k.configure(s.Link, backend, wgtypes.Config{PrivateKey: &private, ListenPort: &port})
+	return k.onPort(err, s.Port)
 }
 
 // fill takes over what a device says of itself, and what way says of the ways to its peers.
 func fill(l *peers.Link, d *wgtypes.Device, way func(netip.Addr) int) {
 	l.Public = key.Public(d.PublicKey)
-	if d.PrivateKey == (wgtypes.Key{}) {
-		l.Public = key.Public{} // the public half of no key
-	}
 	l.Port = uint16(d.ListenPort)
+	if d.PrivateKey == (wgtypes.Key{}) {
+		// The public half of no key, and a port that nobody has asked for: tunnel processes take any until they are told.
+		l.Public, l.Port = key.Public{}, 0
+	}
 	l.Peers = make([]peers.LinkPeer, len(d.Peers))
 	for i := range d.Peers {
 		p := &d.Peers[i]

@@ -58,7 +58,7 @@ func (f *Fake) doLink(step peers.Step) error {
 	switch s := step.(type) {
 	case peers.SetDevice:
 		if l.up && f.portTaken(s.Port, l) {
-			return explain(unix.EADDRINUSE)
+			return &PortError{Port: s.Port, Holder: "another interface"}
 		}
 		l.port = s.Port
 		l.setKey(s.Private.Public())
@@ -113,7 +113,7 @@ func (f *Fake) setLink(l *fakeLink, s peers.SetLink) error {
 	}
 	if s.Up {
 		if f.portTaken(l.port, l) {
-			return &linkError{explain(unix.EADDRINUSE)}
+			return &linkError{&PortError{Port: l.port, Holder: "another interface"}}
 		}
 		l.up = true
 	}

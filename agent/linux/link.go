@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -129,7 +128,7 @@ func (k *Kernel) addLink(ctx context.Context, s peers.AddLink) error {
 }
 
 func (k *Kernel) setLink(s peers.SetLink) error {
-	link, _, err := k.ours(s.Name)
+	link, backend, err := k.ours(s.Name)
 	if err != nil {
 		return err
 	}
@@ -140,7 +139,7 @@ func (k *Kernel) setLink(s peers.SetLink) error {
 	}
 	if s.Up {
 		if err := k.wrote(k.rt.LinkSetUp(link)); err != nil {
-			return &linkError{explain(err)}
+			return &linkError{k.onPort(explain(err), k.portOf(s.Name, backend))}
 		}
 	}
 	return nil
@@ -215,8 +214,6 @@ func explain(err error) error {
 		return nil
 	case errors.Is(err, unix.EPERM):
 		return errNoLeave
-	case errors.Is(err, unix.EADDRINUSE), strings.HasSuffix(err.Error(), errnoInUse):
-		return errors.New("its UDP port is taken by another program; see: ss -lunp, or choose another with --port")
 	default:
 		return err
 	}
