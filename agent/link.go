@@ -18,6 +18,7 @@ type link struct {
 	taken    *control.Held // what the loop has taken over
 	session  string
 	local    []peers.Endpoint
+	unkept   bool // addresses of controllers, on disk
 }
 
 func (k *link) changed() <-chan struct{} {
@@ -99,9 +100,26 @@ func (l *loop) learnControllers(addresses []string) {
 	m := *l.me.member
 	m.Controllers = slices.Clone(addresses)
 	l.me.member = &m
-	if err := l.Store.PutMembership(m); err != nil {
+	l.link.unkept = true
+	l.keepControllers()
+}
+
+// keepControllers writes down addresses that are not on disk yet, again and again where there is no room.
+func (l *loop) keepControllers() {
+	if !l.link.unkept || l.me.member == nil {
+		return
+	}
+	err := l.Store.PutMembership(*l.me.member)
+	l.link.unkept = err != nil
+	if err == nil {
+		l.trouble.set(fromController)
+		return
+	}
+	p := diskProblem(err)
+	if !sameProblem(l.trouble[fromController], p) {
 		l.Log.Warn("the addresses of the controllers cannot be kept", "error", err)
 	}
+	l.trouble.set(fromController, p)
 }
 
 func (l *loop) hello() wire.Hello {

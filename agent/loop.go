@@ -128,6 +128,7 @@ func (l *loop) onTime(ctx context.Context) {
 	if now := time.Now(); now.Sub(l.events.looked) >= resyncEvery || l.events.pending {
 		l.events.looked = now
 		l.link.addresses(l)
+		l.keepControllers()
 		l.events.open(ctx, l.Kernel, l.Log)
 	}
 	why := byTime

@@ -1,9 +1,11 @@
 package agent_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/warren-mesh/warren/agent"
 	"github.com/warren-mesh/warren/agent/store"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
@@ -387,5 +390,43 @@ func TestStopLeavesEverything(t *testing.T) {
 		if got := r.kernel.String(); got != before || len(r.kernel.taken()) > 0 {
 			t.Errorf("after the end:\n%s", got)
 		}
+	})
+}
+
+// TestControllerMoves: addresses that the controller names are kept, as soon as the disk lets them, and used after a
+// restart, when the old one leads nowhere.
+func TestControllerMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		gone := "" // the address at which nobody is any more
+		r.edit = func(c *agent.Config) {
+			dial := c.Dial
+			c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if address == gone {
+					<-ctx.Done() // as a firewall or a name server that swallows everything
+					return nil, ctx.Err()
+				}
+				return dial(ctx, network, address)
+			}
+		}
+		r.member()
+		block(r, "membership.tmp")
+		r.c.Say(wire.Down{Kind: wire.DownPing, Controllers: []string{"moved.test:7443"}})
+		r.eventually("that they cannot be kept is shown", time.Second, func() bool { return codes(r.status()) == "disk" })
+		if err := os.Remove(filepath.Join(r.dir, "membership.tmp")); err != nil {
+			t.Fatal(err)
+		}
+		r.eventually("they are kept", time.Minute, func() bool { return r.status().State == wire.StateOK })
+		r.stop()
+		gone = "controller.test:7443"
+		began := time.Now()
+		r.start()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it was ready after %v only", took)
+		}
+		r.eventually("it finds the controller at the new address", 30*time.Second, func() bool {
+			c := r.status().Controller
+			return c.Connected && c.Address == "moved.test:7443"
+		})
 	})
 }
