@@ -70,6 +70,7 @@ func (l *loop) follow(ctx context.Context) {
 	}
 	f := control.NewFollower(control.Following{
 		Client: client, Self: m.ID, Mesh: m.Mesh, Held: held, Hello: l.hello(), Log: l.Log,
+		Doubted: l.plan != nil && !l.plan.fresh,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

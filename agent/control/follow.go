@@ -33,7 +33,8 @@ type Follower struct {
 	report *wire.Report  // as of now; nil before there is one
 	dirty  chan struct{} // hello or report have changed
 
-	// confused is set after a message that did not fit what is held: the next stream begins from nothing.
+	// confused is set after a message that did not fit what is held, and by Following.Doubted: the next stream
+	// begins from nothing.
 	confused atomic.Bool
 }
 
@@ -45,14 +46,19 @@ type Following struct {
 	Held   *Held  // from the last time, or nil
 	Hello  wire.Hello
 	Log    *slog.Logger
+	// Doubted asks for everything once, although there is something from the last time: it was on a disk,
+	// and nobody but the controller can tell whether the pre-shared keys in it are still the right ones.
+	Doubted bool
 }
 
 // NewFollower makes a follower; Run starts it.
 func NewFollower(f Following) *Follower {
-	return &Follower{
+	out := &Follower{
 		client: f.Client, self: f.Self, mesh: f.Mesh, log: f.Log, hello: f.Hello, dirty: make(chan struct{}, 1),
 		board: newBoard(View{Held: f.Held, Controllers: slices.Clone(f.Client.controllers)}),
 	}
+	out.confused.Store(f.Doubted)
+	return out
 }
 
 // View is how things stand now.

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"slices"
+	"syscall"
 
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
@@ -32,6 +35,7 @@ func (s *Store) Plan() (Kept, error) {
 	defer s.mu.Unlock()
 	kept, err := s.readPlan(filePlan)
 	if err == nil {
+		s.kept = generations(&kept.Plan)
 		return kept, nil
 	}
 	s.planBad = true
@@ -46,7 +50,8 @@ func (s *Store) Plan() (Kept, error) {
 	return previous, nil
 }
 
-// PutPlan keeps a plan. The one before becomes the previous one.
+// PutPlan keeps a plan. The one before becomes the previous one, unless it has a generation that is over:
+// then it is destroyed, with the pre-shared keys in it.
 func (s *Store) PutPlan(p peers.Plan, head peers.Hash) error {
 	content, err := encodePlan(p, head)
 	if err != nil {
@@ -54,15 +59,53 @@ func (s *Store) PutPlan(p peers.Plan, head peers.Hash) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	over := slices.ContainsFunc(s.kept, func(g peers.Generation) bool { return !slices.Contains(generations(&p), g) })
+	if over {
+		err = s.replacePlan(content)
+	} else {
+		err = s.nextPlan(content)
+	}
+	if err == nil {
+		s.planBad, s.kept = false, generations(&p)
+	}
+	return err
+}
+
+// nextPlan writes a plan and keeps the one before.
+func (s *Store) nextPlan(content []byte) error {
 	keep := filePrevious
 	if s.planBad || !s.has(filePlan) {
 		keep = ""
 	}
-	if err := s.write(filePlan, "plan", content, keep); err != nil {
-		return err
+	return s.write(filePlan, "plan", content, keep)
+}
+
+// replacePlan writes a plan in the place of both that are kept, one after the other, and overwrites them.
+func (s *Store) replacePlan(content []byte) error {
+	for _, name := range []string{filePlan, filePrevious} {
+		old, err := os.OpenFile(s.path(name), os.O_WRONLY|syscall.O_NOFOLLOW, 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("replace %s: %w", s.path(name), err)
+		}
+		err = s.write(name, "plan", content, "")
+		if old != nil && err == nil {
+			err = overwrite(old)
+		}
+		if old != nil {
+			err = errors.Join(err, old.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("replace %s: %w", s.path(name), err)
+		}
 	}
-	s.planBad = false
 	return nil
+}
+
+func generations(p *peers.Plan) (out []peers.Generation) {
+	for _, in := range p.Interfaces {
+		out = append(out, in.Generation)
+	}
+	return out
 }
 
 func (s *Store) readPlan(name string) (Kept, error) {

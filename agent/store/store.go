@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/peers"
 )
 
 // Names of the files. The private key of generation N is in fileKey + "N".
@@ -33,8 +35,9 @@ var ErrLocked = errors.New("another agent runs on this data directory")
 // A Store is the data directory of one agent. It may be used by several goroutines at once.
 type Store struct {
 	mu      sync.Mutex
-	dir     *os.File // holds the lock
-	planBad bool     // the current plan on disk is damaged, so the previous one must not be replaced by it
+	dir     *os.File           // holds the lock
+	kept    []peers.Generation // of the plan on disk, as far as it is known
+	planBad bool               // the current plan on disk is damaged, so the previous one must not be replaced by it
 }
 
 // Open makes the directory where there is none, locks it until Close, and removes what an interrupted

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -245,5 +246,54 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	}
 	if raw, err := os.ReadFile(secret); err != nil || string(raw) != "other people's" {
 		t.Errorf("a file elsewhere is now %q, %v", raw, err)
+	}
+}
+
+// TestPlanOfGenerationThatIsOver: the pre-shared keys of a generation that is over are in no file, and there are
+// still two plans to fall back on.
+func TestPlanOfGenerationThatIsOver(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	both := plan(t, 1)
+	both.Interfaces = append(both.Interfaces, peers.Interface{Generation: 2, Name: "wrn0", Port: 51820, MTU: 1420})
+	old := both.PSKs[1][both.Peers[0].ID].Expose()
+	after := both
+	after.Revision, after.Interfaces, after.PSKs = 3, both.Interfaces[1:], peers.PSKs{}
+	for i, p := range []peers.Plan{plan(t, 0), both, after} {
+		if i == 2 { // whoever holds the file open sees what becomes of its content
+			for _, name := range []string{"plan", "plan.previous"} {
+				f, err := os.Open(filepath.Join(dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if left, err := io.ReadAll(f); err != nil || bytes.Contains(left, []byte(old)) {
+						t.Errorf("the former %s is not overwritten: %v", name, err)
+					}
+				}()
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir)
+			if _, err := s.Plan(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.PutPlan(p, peers.Hash{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"plan", "plan.previous"} {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || bytes.Contains(content, []byte(old)) {
+			t.Errorf("%s has the old key, or is not there: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "plan"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := s.Plan(); err != nil || kept.Plan.Revision != 3 || kept.Fallback == nil {
+		t.Errorf("with a damaged plan: revision %d, %v", kept.Plan.Revision, err)
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,154 @@ func TestRotationLosesNothing(t *testing.T) {
 		if sent, lost := f.end(); lost > 0 || sent == 0 {
 			t.Errorf("%s: %d of %d packets lost", name, lost, sent)
 		}
+	}
+}
+
+// TestRotationWithoutAHost rotates twice while a host is away. It holds up the next rotation and nothing else, is left
+// behind when its time is over, and comes back by itself.
+func TestRotationWithoutAHost(t *testing.T) {
+	m := startMesh(t, sites()...)
+	m.allUp(2)
+	m.must(lab.DefaultController, "mesh", "set", "grace=20s")
+	away := m.lab.Host("accounting")
+	stays := flow(t, m.lab.Host("shop"), m.lab.Host("warehouse"), m.status("warehouse").Address)
+	if err := m.Agent("accounting").Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := away.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, patience, "the controller misses accounting", func() bool { return !m.hosts()["accounting"].Online })
+	m.rotate(2)
+	until(t, rotationTakes, "all others have left the older generation", func() bool {
+		v := m.rotation()
+		return v.Pairs == wire.RotationPairs{Total: 3, Proven: 1, Switched: 1, Retired: 1} && len(v.Waiting) == 1 &&
+			v.Waiting[0].Host == "accounting" && v.Waiting[0].Code == peers.WaitOffline
+	})
+	if f := m.fails(lab.DefaultController, "rotate"); f.Code != "rotation-running" {
+		t.Errorf("a second rotation beside the first one: %+v", f)
+	}
+	m.rotated(2, patience)
+	if log := m.Controller().Log(); !strings.Contains(log, "left behind: accounting") {
+		t.Errorf("the controller does not say who was left behind:\n%s", log)
+	}
+	m.rotate(3)
+	m.rotated(3, rotationTakes)
+	if sent, lost := stays.end(); lost > 0 {
+		t.Errorf("%d of %d packets between those who were there are lost", lost, sent)
+	}
+	if err := away.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.StartAgent(m.patient(), "accounting"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	m.onlyGeneration(3)
+	t.Logf("accounting is back after %v", time.Since(began).Round(time.Millisecond))
+	m.must(lab.DefaultController, "audit", "verify")
+}
+
+// TestRotationGoesOn kills the controller and an agent in the middle of a rotation, and reboots a host. The rotation ends
+// by itself, and between those whose host was there all the time nothing is lost.
+func TestRotationGoesOn(t *testing.T) {
+	m := startMesh(t, append(sites(), "office")...)
+	m.allUp(3)
+	stays := flow(t, m.lab.Host("shop"), m.lab.Host("warehouse"), m.status("warehouse").Address)
+	m.rotate(2)
+	until(t, patience, "shop has a second interface", func() bool { return len(m.status("shop").Interfaces) == 2 })
+	for _, kill := range []*lab.Daemon{m.Controller(), m.Agent("shop")} {
+		if err := kill.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.lab.Host("office").Reboot(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.StartAgent(m.patient(), "office"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.StartAgent(m.patient(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.StartController(m.patient()); err != nil {
+		t.Fatal(err)
+	}
+	m.rotated(2, patience)
+	m.onlyGeneration(2)
+	if sent, lost := stays.end(); lost > 0 {
+		t.Errorf("%d of %d packets between those who were there are lost", lost, sent)
+	}
+}
+
+// TestEnrolDuringRotation: a host that joins while another one holds up a rotation reaches everybody.
+func TestEnrolDuringRotation(t *testing.T) {
+	m := newMesh(t, sites()...)
+	for _, name := range []string{"shop", "warehouse"} {
+		if err := m.Enrol(m.patient(), name, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Agent("warehouse").Kill(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, patience, "the controller misses the warehouse", func() bool { return !m.hosts()["warehouse"].Online })
+	m.rotate(2)
+	token, _ := m.token("--site", "accounting")
+	if out, diag, code := m.run("accounting", "enroll", token); code != 3 { // the warehouse does not answer
+		t.Fatalf("enroll: exit code %d\n%s%s", code, out, diag)
+	}
+	until(t, patience, "accounting reaches shop on the new generation", func() bool {
+		for _, p := range m.status("accounting").Peers {
+			if p.Host == "shop" {
+				return p.State == wire.PeerUp && p.Generation == 2
+			}
+		}
+		return false
+	})
+	if n := len(m.hosts()["accounting"].Keys); n != 2 {
+		t.Errorf("accounting has %d keys, want one of each generation", n)
+	}
+	if _, err := m.StartAgent(m.patient(), "warehouse"); err != nil {
+		t.Fatal(err)
+	}
+	m.rotated(2, patience)
+	m.onlyGeneration(2)
+}
+
+// TestWrongPresharedKeyIsHealed puts another pre-shared key into the plan on a host's disk, with the right checksum. The
+// controller has not changed anything, and yet the host gets the right one from it.
+func TestWrongPresharedKeyIsHealed(t *testing.T) {
+	m := startMesh(t, "shop", "warehouse")
+	m.allUp(1)
+	shop := m.lab.Host("shop")
+	if err := m.Agent("shop").Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"plan", "plan.previous"} {
+		path := shop.Path(agentData + name)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body, _ := bytes.Cut(raw, []byte("\n"))
+		for _, s := range presharedIn(t, shop, raw) {
+			body = bytes.ReplaceAll(body, []byte(s.text), []byte("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="))
+		}
+		if err := os.WriteFile(path, fmt.Appendf(nil, "warren plan 1 sha256:%x\n%s", sha256.Sum256(body), body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := shop.Reboot(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.StartAgent(m.patient(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	flow(t, shop, m.lab.Host("warehouse"), m.status("warehouse").Address)
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 
@@ -113,7 +262,7 @@ func (m *mesh) onlyGeneration(g peers.Generation) {
 // secret is something that must be destroyed.
 type secret struct{ what, text string }
 
-// secrets are the private keys of all hosts as they are on disk.
+// secrets are the private keys and the pre-shared keys of all hosts as they are on disk.
 func (m *mesh) secrets() (out []secret) {
 	m.t.Helper()
 	for _, h := range m.Members() {
@@ -121,10 +270,31 @@ func (m *mesh) secrets() (out []secret) {
 			if _, key, ok := bytes.Cut(content, []byte("\n")); ok && strings.HasPrefix(filepath.Base(path), "key-") {
 				out = append(out, secret{h.Name() + " " + filepath.Base(path), strings.TrimSpace(string(key))})
 			}
+			if filepath.Base(path) == "plan" {
+				out = append(out, presharedIn(m.t, h, content)...)
+			}
 		})
 	}
-	if len(out) != len(m.Members()) {
-		m.t.Fatalf("%d private keys of %d hosts are found", len(out), len(m.Members()))
+	if n := len(m.Members()); len(out) != n+n*(n-1) {
+		m.t.Fatalf("%d private and pre-shared keys of %d hosts are found", len(out), n)
+	}
+	return out
+}
+
+// presharedIn are the pre-shared keys in a plan on disk.
+func presharedIn(t testing.TB, h *lab.Host, content []byte) (out []secret) {
+	t.Helper()
+	_, body, _ := bytes.Cut(content, []byte("\n"))
+	var doc struct {
+		PSKs map[peers.Generation]map[peers.HostID]string `json:"psks"`
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for g, byHost := range doc.PSKs {
+		for id, psk := range byHost {
+			out = append(out, secret{fmt.Sprintf("%s's pre-shared key with %s of generation %d", h.Name(), id, g), psk})
+		}
 	}
 	return out
 }
