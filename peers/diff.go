@@ -17,8 +17,7 @@ import (
 // A secret that the plan lacks is not wiped from the kernel: an interface for which there is no private
 // key is not made, or keeps the key that it has, and so does a peer its pre-shared key.
 func Diff(s State, p Plan) []Step {
-	d := &differ{state: s, plan: p, links: indexLinks(s.Links), mtu: map[string]int{}, narrow: narrowRoutes(s.Routes)}
-	d.own = d.addresses()
+	d := newDiffer(s, p)
 	d.guard()
 	for i := range p.Interfaces {
 		d.link(&p.Interfaces[i])
@@ -40,6 +39,12 @@ type differ struct {
 	narrow                       map[netip.Prefix]int // MTUs of routes, as they are
 	public                       map[Generation]key.Public
 	build, move, unroute, shrink []Step
+}
+
+func newDiffer(s State, p Plan) *differ {
+	d := &differ{state: s, plan: p, links: indexLinks(s.Links), mtu: map[string]int{}, narrow: narrowRoutes(s.Routes)}
+	d.own = d.addresses()
+	return d
 }
 
 // A linkIndex finds the peers of a link.

@@ -98,7 +98,7 @@ func union(a, ids []HostID) []HostID {
 // Ways tells which generation the traffic to each peer takes: that of the interface to which all routes
 // lead that the host can have. Peers whose routes are missing, or at odds, are left out.
 func Ways(s State, p Plan) map[HostID]Generation {
-	d := &differ{state: s, plan: p, links: indexLinks(s.Links)}
+	d := newDiffer(s, p)
 	have := make(map[netip.Prefix][]Route, len(s.Routes))
 	for _, r := range s.Routes {
 		have[r.Prefix] = append(have[r.Prefix], r)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -190,4 +191,44 @@ func FuzzDown(f *testing.F) {
 			held = next
 		}
 	})
+}
+
+// TestRetiredPairs: what was told of pairs that may retire survives every other message, and only goes forward.
+func TestRetiredPairs(t *testing.T) {
+	rotating := func(p *peers.Plan) {
+		p.Interfaces = append(p.Interfaces, peers.Interface{Generation: 2, Name: "wrn0", Port: 51820, MTU: 1420})
+	}
+	ended := func(p *peers.Plan) {
+		p.Interfaces = []peers.Interface{{Generation: 2, Name: "wrn0", Port: 51820, MTU: 1420}}
+	}
+	retire := func(g peers.Generation, ids ...peers.HostID) wire.Down {
+		return wire.Down{Kind: wire.DownRetire, Retire: &wire.Retire{Generation: g, Peers: ids}}
+	}
+	var h *Held
+	if _, err := h.next(&wire.Down{Kind: wire.DownRetire, Retire: &wire.Retire{Generation: 1}}, "self", "m"); err == nil {
+		t.Error("pairs retire in no plan")
+	}
+	for i, c := range []struct {
+		d    wire.Down
+		want string
+	}{
+		{wire.Down{Kind: wire.DownSnapshot, Revision: 1, Plan: own(), Peers: peerNamed("a", "b")}, "[]"},
+		{retire(1, "a"), "[]"}, // no rotation runs
+		{wire.Down{Kind: wire.DownDelta, Revision: 2, Plan: own(rotating)}, "[]"},
+		{retire(1, "b"), "[b]"},
+		{retire(1, "a", "b"), "[a b]"},
+		{retire(2, "c"), "[a b]"}, // it is not the one that is left
+		{wire.Down{Kind: wire.DownDelta, Revision: 3, Peers: peerNamed("b")}, "[a b]"},
+		{wire.Down{Kind: wire.DownDelta, Revision: 4, Plan: own(rotating)}, "[a b]"},
+		{wire.Down{Kind: wire.DownSnapshot, Revision: 5, Plan: own(rotating), Peers: peerNamed("a", "b")}, "[a b]"},
+		{wire.Down{Kind: wire.DownDelta, Revision: 6, Plan: own(ended)}, "[]"},
+	} {
+		next, err := h.next(&c.d, "self", "m")
+		if err != nil {
+			t.Fatalf("%d, %s: %v", i, c.d.Kind, err)
+		}
+		if h = next; fmt.Sprint(h.Plan.Moved.Retired) != c.want {
+			t.Errorf("%d, %s: retired %v, want %s", i, c.d.Kind, h.Plan.Moved.Retired, c.want)
+		}
+	}
 }
