@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/warren-mesh/warren/peers"
@@ -32,6 +33,13 @@ type Doctor struct {
 	Root   fs.FS                         // the file system, for settings of the kernel
 	Tun    func() error                  // opens what tunnel processes need, and closes it again
 	Free   func(port uint16) (free bool) // reports whether nobody listens on a UDP port
+	// Drops names the chain of a foreign firewall that drops handshakes at a port, and whether a rule or the
+	// policy does.
+	Drops func(port uint16) (chain, by string, err error)
+	// Send sends a datagram that means nothing, and fails with what the network says of it, if anything.
+	Send func(ctx context.Context, to netip.AddrPort) error
+	// Resolve looks up the addresses of a name.
+	Resolve func(ctx context.Context, name string) error
 }
 
 // A patient is what is known before anything is asked.
@@ -49,11 +57,14 @@ func (d *Doctor) Examine(ctx context.Context, s wire.Status, p peers.Plan, now p
 	if s.State == wire.StateUnenrolled {
 		return append(out, pt.problems()...)
 	}
-	out = append(out, pt.controller(), pt.clock())
+	out = append(out, pt.controller(), pt.identity(), pt.clock())
+	out = append(out, d.names(ctx, pt)...)
 	out = append(out, d.ports(pt)...)
-	out = append(out, d.reversePath(pt)...)
+	out = append(out, d.firewall(pt)...)
+	out = append(out, pt.reversePath()...)
 	out = append(out, pt.routes()...)
 	out = append(out, pt.peers()...)
+	out = append(out, d.ways(ctx, pt)...)
 	out = append(out, d.mtu(ctx, pt)...)
 	return append(out, pt.problems()...)
 }
@@ -87,6 +98,19 @@ func (p *patient) controller() wire.Finding {
 	return finding("controller", failed, hint, "not connected: %s", c.Error)
 }
 
+// identity says whether somebody else uses this host's identity: only the controller knows.
+func (p *patient) identity() wire.Finding {
+	for _, problem := range p.status.Problems {
+		if problem.Code == "identity-in-use" {
+			return finding("identity", failed, problem.Hint, "%s", problem.Message)
+		}
+	}
+	if !p.status.Controller.Connected {
+		return finding("identity", skipped, "", "whether another host uses it, the controller knows, which is not reached")
+	}
+	return finding("identity", ok, "", "no other host uses it")
+}
+
 // clockTolerance is what a clock may differ without harm to anything.
 const clockTolerance = time.Minute
 
@@ -113,7 +137,7 @@ func (p *patient) problems() []wire.Finding {
 	var out []wire.Finding
 	for _, problem := range p.status.Problems {
 		switch {
-		case problem.Code == "route-conflict", problem.Code == "clock", problem.At == "controller", problem.Code == "backend":
+		case slices.Contains([]string{"route-conflict", "clock", "backend", blackHole}, problem.Code), problem.At == "controller":
 			continue
 		}
 		out = append(out, finding(problem.Code, failed, problem.Hint, "%s", problem.Message))

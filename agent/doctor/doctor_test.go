@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -21,7 +22,10 @@ type patient struct {
 	plan   peers.Plan
 	state  peers.State
 	ahead  time.Duration
-	rp     map[string]string
+	files  map[string]string
+	drops  [2]string
+	sends  error
+	names  error
 	tun    error
 	free   map[uint16]bool
 	answer wire.PingSummary
@@ -55,10 +59,9 @@ func healthy() *patient {
 		},
 		state: peers.State{
 			IPv6:   true,
-			Links:  []peers.Link{{Name: "wrn1", Up: true, MTU: 1420, Port: 51821}},
+			Links:  []peers.Link{{Name: "wrn1", Up: true, MTU: 1420, Port: 51821, RPFilter: 2}},
 			Routes: []peers.Route{{Prefix: prefix, Link: "wrn1"}},
 		},
-		rp:     map[string]string{"all": "0", "wrn1": "2"},
 		answer: wire.PingSummary{Received: 2, PathMTU: 1420, Mean: 0.001},
 	}
 }
@@ -66,11 +69,14 @@ func healthy() *patient {
 func (p *patient) examine(t *testing.T) []wire.Finding {
 	t.Helper()
 	root := fstest.MapFS{}
-	for name, value := range p.rp {
-		root["proc/sys/net/ipv4/conf/"+name+"/rp_filter"] = &fstest.MapFile{Data: []byte(value + "\n")}
+	for name, value := range p.files {
+		root[name] = &fstest.MapFile{Data: []byte(value)}
 	}
 	d := &doctor.Doctor{
 		Prober: p, Root: root, Tun: func() error { return p.tun }, Free: func(port uint16) bool { return p.free[port] },
+		Drops:   func(uint16) (string, string, error) { return p.drops[0], p.drops[1], nil },
+		Send:    func(context.Context, netip.AddrPort) error { return p.sends },
+		Resolve: func(context.Context, string) error { return p.names },
 	}
 	return d.Examine(t.Context(), p.status, p.plan, p.state, p.ahead)
 }
@@ -87,7 +93,7 @@ func TestHealthy(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"enrolled", "backend", "tun", "ipv6", "controller", "clock", "port", "rp-filter", "routes", "peer/warehouse", "mtu/warehouse",
+		"enrolled", "identity", "firewall", "backend", "tun", "ipv6", "controller", "clock", "port", "rp-filter", "routes", "peer/warehouse", "mtu/warehouse",
 	} {
 		if !checks[want] {
 			t.Errorf("no check %q", want)
@@ -132,10 +138,28 @@ func TestIllnesses(t *testing.T) {
 		{"no interface", func(p *patient) { p.state.Links = nil }, "port", "failed", "no interface wrn1", "journalctl"},
 		{"other port", func(p *patient) { p.state.Links[0].Port = 7 }, "port", "failed", "UDP port 7", "ss -ulpn"},
 		{"nobody listens", func(p *patient) { p.free = map[uint16]bool{51821: true} }, "port", "failed", "does not listen", "ip link set wrn1 down"},
-		{"strict for all", func(p *patient) { p.rp = map[string]string{"all": "1", "wrn1": "0"} }, "rp-filter", "warning", "all: 1, wrn1: 0", "sysctl -w"},
-		{"strict on the tunnel", func(p *patient) { p.rp = map[string]string{"all": "0", "wrn1": "1"} }, "rp-filter", "warning", "all: 0, wrn1: 1", "sysctl -w"},
-		{"loose beats strict", func(p *patient) { p.rp = map[string]string{"all": "1", "wrn1": "2"} }, "rp-filter", "ok", "not strict", ""},
-		{"no /proc/sys", func(p *patient) { p.rp = nil }, "rp-filter", "skipped", "cannot be read", ""},
+		{"strict filter", func(p *patient) { p.state.Links[0].RPFilter = 1 }, "rp-filter", "warning", "rp_filter of wrn1 is 1", "sysctl.d"},
+		{"cloned", func(p *patient) {
+			p.status.Controller.Connected = false
+			p.status.Problems = []peers.Problem{{Code: "identity-in-use", At: "controller", Message: "in use by another", Hint: "cloned?"}}
+		}, "identity", "failed", "in use by another", "cloned?"},
+		{"cloned or not", func(p *patient) { p.status.Controller.Connected = false }, "identity", "skipped", "not reached", ""},
+		{"module came later", func(p *patient) {
+			p.status.Backend, p.files = "userspace", map[string]string{"sys/module/wireguard/version": "1.0.0"}
+		}, "backend", "warning", "slower", "ip link delete"},
+		{"firewall, policy", func(p *patient) { p.drops = [2]string{"ip filter INPUT", "policy"} }, "firewall", "warning", "dropped in table ip filter, chain INPUT, by its policy", "nft insert rule ip filter INPUT udp dport 51821 accept"},
+		{"firewall, rule, and a peer down", func(p *patient) { p.drops = [2]string{"inet fw in", "rule"}; down(p) }, "firewall", "failed", "by a rule", "udp dport 51821"},
+		{"rules of another kind", func(p *patient) { p.files = map[string]string{"proc/net/ip_tables_names": "filter\n"} }, "iptables-legacy", "skipped", "iptables-legacy as well", "iptables-legacy -S"},
+		{"no name", func(p *patient) {
+			p.status.Controller.Connected, p.status.Controller.Address, p.names = false, "c.example.com:7443", errors.New("no such host")
+		}, "dns", "failed", "c.example.com, does not resolve: no such host", "getent"},
+		{"a name", func(p *patient) { p.status.Controller.Connected = false }, "dns", "ok", "c resolves", ""},
+		{"port closed", func(p *patient) { down(p); p.sends = syscall.ECONNREFUSED }, "udp/warehouse", "failed", "nobody listens at 198.51.100.2:51821", "on warehouse"},
+		{"no way", func(p *patient) { down(p); p.sends = syscall.ENETUNREACH }, "udp/warehouse", "failed", "no way to 198.51.100.2:51821", "ip route get"},
+		{"one way", func(p *patient) {
+			down(p)
+			p.state.Knocks = []netip.Addr{netip.MustParseAddr("198.51.100.2")}
+		}, "udp/warehouse", "failed", "blocked one way", "On warehouse"},
 		{"own network in the overlay", func(p *patient) {
 			p.state.Foreign = []peers.Foreign{{Prefix: netip.MustParsePrefix("10.90.3.0/24"), Link: "docker0"}}
 		}, "routes", "failed", "docker0", "docker0"},
@@ -148,7 +172,7 @@ func TestIllnesses(t *testing.T) {
 		{"peer heard but no handshake", func(p *patient) { down(p).RxBytes = 148 }, "peer/warehouse", "failed", "clocks", "firewall"},
 		{"peer nowhere", func(p *patient) { down(p); p.plan.Peers[0].Endpoints = nil }, "peer/warehouse", "failed", "not known where", "--endpoint"},
 		{"peer without key", func(p *patient) { down(p).Interface = "" }, "peer/warehouse", "failed", "no interface", "warren host show warehouse"},
-		{"small MTU", func(p *patient) { p.answer.PathMTU = 1380 }, "mtu/warehouse", "warning", "1380", "mtu=1380"},
+		{"small MTU", func(p *patient) { p.answer.PathMTU = 1380 }, "mtu/warehouse", "warning", "more than 1380 bytes are lost", "mtu=1380"},
 		{"agent of the peer gone", func(p *patient) { p.answer = wire.PingSummary{} }, "mtu/warehouse", "warning", "does not answer", "systemctl status warren-agent"},
 		{"cannot ask", func(p *patient) { p.refuse = errors.New("no route") }, "mtu/warehouse", "failed", "no route", "ip route get 10.90.0.2"},
 		{"nobody to ask", func(p *patient) { down(p) }, "mtu", "skipped", "no peer is up", ""},

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bytes"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -21,6 +20,11 @@ func (d *Doctor) backend(p *patient) wire.Finding {
 		}
 		return finding("backend", failed, hint, "%s", message)
 	case "userspace":
+		if _, err := fs.Stat(d.Root, "sys/module/wireguard"); err == nil {
+			return finding("backend", warning,
+				"systemctl restart warren-agent, then for each interface in turn: ip link delete wrn0; the agent makes it anew",
+				"the kernel has WireGuard by now, and each tunnel is still a process of its own, which is slower")
+		}
 		return finding("backend", ok, "modprobe wireguard, where there is such a module, is faster",
 			"this kernel has no WireGuard: each tunnel is a process of its own")
 	}
@@ -59,40 +63,22 @@ func (d *Doctor) ports(p *patient) []wire.Finding {
 	return out
 }
 
-// strict is the rp_filter that drops what comes in on another interface than answers would take: during a
-// rotation that is every packet of a peer that has switched first.
-const strict = 1
-
-// reversePath works out the filter that counts: the higher of the interface's and that of all.
-func (d *Doctor) reversePath(p *patient) []wire.Finding {
-	all, err := d.setting("all")
-	if err != nil {
-		return []wire.Finding{finding("rp-filter", skipped, "", "the setting cannot be read: %v", err)}
-	}
+// reversePath looks at the filter of our links. A strict one drops what comes in on another interface than
+// answers would take: during a rotation that is every packet of a peer that has switched first.
+func (p *patient) reversePath() []wire.Finding {
 	var out []wire.Finding
 	for _, in := range p.plan.Interfaces {
-		own, err := d.setting(in.Name)
-		if err != nil {
-			continue // no such interface, which is said elsewhere
-		}
-		if max(all, own) == strict {
+		link, there := p.state.LinkNamed(in.Name)
+		if there && link.RPFilter != peers.LooseRPFilter {
 			out = append(out, finding("rp-filter", warning,
-				"sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf."+in.Name+".rp_filter=2",
-				"rp_filter is strict on %s (all: %d, %s: %d): packets are lost while keys rotate", in.Name, all, in.Name, own))
+				"find what sets it, among /etc/sysctl.d and tuning tools; the agent sets it back: journalctl -u warren-agent",
+				"rp_filter of %s is %d and not %d: packets may be lost while keys rotate", in.Name, link.RPFilter, peers.LooseRPFilter))
 		}
 	}
 	if len(out) == 0 {
 		out = append(out, finding("rp-filter", ok, "", "not strict on the tunnels"))
 	}
 	return out
-}
-
-func (d *Doctor) setting(name string) (int, error) {
-	raw, err := fs.ReadFile(d.Root, "proc/sys/net/ipv4/conf/"+name+"/rp_filter")
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(string(bytes.TrimSpace(raw)))
 }
 
 // routes reports prefixes that this host cannot have because it has networks of its own there.

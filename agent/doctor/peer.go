@@ -11,6 +11,9 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
+// blackHole is the problem that a check of its own finds out anew.
+const blackHole = "mtu-black-hole"
+
 // Limits of probing: a doctor is called by people who wait.
 const (
 	probeMost   = 32 // peers
@@ -95,16 +98,18 @@ func (d *Doctor) probe(ctx context.Context, p *patient, row *wire.PeerStatus) wi
 	if !there {
 		return finding(check, skipped, "", "its interface %s is gone", row.Interface)
 	}
-	sum, err := d.Prober.Ping(ctx, row.Address, link.MTU, probeCount, func(wire.PingReply) {})
+	most := p.promised(row, link)
+	sum, err := d.Prober.Ping(ctx, row.Address, most, probeCount, func(wire.PingReply) {})
 	switch {
 	case err != nil:
 		return finding(check, failed, "ip route get "+row.Address.String(), "cannot be asked: %v", err)
 	case sum.Received == 0:
 		return finding(check, warning, "on "+row.Host+": systemctl status warren-agent",
 			"the tunnel is up, and the agent of %s does not answer through it", row.Host)
-	case sum.PathMTU < link.MTU:
-		return finding(check, warning, fmt.Sprintf("on the controller: warren mesh set mtu=%d", max(sum.PathMTU, 1280)),
-			"packets of up to %d bytes arrive, and the tunnel takes %d: large transfers stall", sum.PathMTU, link.MTU)
+	case sum.PathMTU < most:
+		return finding(check, warning, fmt.Sprintf("let ICMP through on the way (fragmentation needed, packet too big); "+
+			"or for all hosts, on the controller: warren mesh set mtu=%d", max(sum.PathMTU, peers.LeastMTU)),
+			"packets of more than %d bytes are lost on the way, which promises %d, and no router says so", sum.PathMTU, most)
 	}
 	return finding(check, ok, "", "packets of up to %d bytes arrive, round trip %.1f ms", sum.PathMTU, sum.Mean*1000)
 }

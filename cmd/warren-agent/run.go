@@ -67,7 +67,9 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 		Kernel: kernel, Store: files, Prober: prober, Log: log, Hostname: name, Version: version.String(),
 		Dial: (&net.Dialer{KeepAlive: keepAlive}).DialContext, Port: o.port, Pinned: pinned,
 		Addresses: agent.LocalAddresses,
-		Doctor:    &doctor.Doctor{Prober: prober, Root: os.DirFS("/"), Tun: openTun, Free: portFree},
+		Doctor: &doctor.Doctor{
+			Prober: prober, Root: os.DirFS("/"), Tun: openTun, Free: portFree, Drops: linux.Drops, Send: send, Resolve: resolve,
+		},
 	})
 	return serve(ctx, a, local.New(a, a, log, rights), listener, log)
 }

@@ -1,0 +1,180 @@
+package linux
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// Drops says which chain of somebody else's drops handshakes that come in at a UDP port, as nft(8) calls it:
+// family, table and chain. By is "rule" or "policy". An empty chain means that none does for certain: rules
+// that ask for what is not known here, like the sender's address, may still.
+//
+// It reads what nftables has, which is also what iptables-nft makes, in the network of the calling thread.
+func Drops(port uint16) (chain, by string, err error) {
+	w := &walk{port: port}
+	if w.conn, err = nftables.New(nftables.AsLasting()); err != nil {
+		return "", "", fmt.Errorf("ask nftables: %v", err)
+	}
+	chains, err := w.bases()
+	for i := 0; err == nil && i < len(chains); i++ {
+		var out fate
+		if out, err = w.chain(chains[i], 0); err == nil && out == dropped {
+			return w.where, w.by, w.conn.CloseLasting()
+		}
+	}
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil // no nf_tables: nobody has rules there
+	}
+	return "", "", errors.Join(err, w.conn.CloseLasting())
+}
+
+// A fate is what a chain does to the packet.
+type fate int
+
+const (
+	goesOn  fate = iota // to the next rule or chain
+	passes              // ends well in this chain
+	dropped             // ends
+	unknown             // depends on what is not known here
+)
+
+// A walk takes the packet through the rules.
+type walk struct {
+	conn  *nftables.Conn
+	port  uint16
+	where string // it was dropped
+	by    string
+}
+
+// mostJumps bounds how deep chains may call each other; the kernel has a bound, too.
+const mostJumps = 16
+
+// bases are the chains that a packet for this host meets, in their order, without ours.
+func (w *walk) bases() ([]*nftables.Chain, error) {
+	all, err := w.conn.ListChains()
+	if err != nil {
+		return nil, fmt.Errorf("list the chains of nftables: %w", err)
+	}
+	all = slices.DeleteFunc(all, func(c *nftables.Chain) bool {
+		family := c.Table.Family
+		ours := family == nftables.TableFamilyINet && c.Table.Name == peers.GuardTable
+		return ours || c.Hooknum == nil || (*c.Hooknum != *nftables.ChainHookInput && *c.Hooknum != *nftables.ChainHookPrerouting) ||
+			family != nftables.TableFamilyINet && family != nftables.TableFamilyIPv4 || c.Type != nftables.ChainTypeFilter
+	})
+	slices.SortStableFunc(all, func(a, b *nftables.Chain) int {
+		return cmp.Or(cmp.Compare(*a.Hooknum, *b.Hooknum), cmp.Compare(*a.Priority, *b.Priority))
+	})
+	return all, nil
+}
+
+// chain takes the packet through a chain.
+func (w *walk) chain(c *nftables.Chain, depth int) (fate, error) {
+	rules, err := w.rules(c)
+	if err != nil || depth > mostJumps {
+		return unknown, err
+	}
+	for _, r := range rules {
+		out, err := w.rule(c, r, depth)
+		if err != nil || out != goesOn {
+			return out, err
+		}
+	}
+	if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
+		w.where, w.by = place(c), "policy"
+		return dropped, nil
+	}
+	return goesOn, nil
+}
+
+func place(c *nftables.Chain) string {
+	family := map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip"}[c.Table.Family]
+	return fmt.Sprintf("%s %s %s", family, c.Table.Name, c.Name)
+}
+
+// rules are those of a chain, each as a row of expressions.
+func (w *walk) rules(c *nftables.Chain) ([][]byte, error) {
+	q := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP)
+	q.AddData(&nl.Nfgenmsg{NfgenFamily: uint8(c.Table.Family), Version: unix.NFNETLINK_V0})
+	q.AddData(nl.NewRtAttr(unix.NFTA_RULE_TABLE, nl.ZeroTerminated(c.Table.Name)))
+	q.AddData(nl.NewRtAttr(unix.NFTA_RULE_CHAIN, nl.ZeroTerminated(c.Name)))
+	rows, err := dump(func() ([][]byte, error) { return q.Execute(unix.NETLINK_NETFILTER, 0) })
+	if err != nil {
+		return nil, fmt.Errorf("list the rules of %s: %w", place(c), err)
+	}
+	var out [][]byte
+	for _, row := range rows {
+		if len(row) > sizeofNfgenmsg && nl.BytesToString(attribute(row[sizeofNfgenmsg:], unix.NFTA_RULE_CHAIN)) == c.Name {
+			out = append(out, attribute(row[sizeofNfgenmsg:], unix.NFTA_RULE_EXPRESSIONS))
+		}
+	}
+	return out, nil
+}
+
+// rule holds one rule against the packet.
+func (w *walk) rule(c *nftables.Chain, expressions []byte, depth int) (fate, error) {
+	m := &match{walk: w, table: c.Table, certain: true}
+	list, err := nl.ParseRouteAttr(expressions)
+	if err != nil {
+		return unknown, fmt.Errorf("a rule of %s: %v", place(c), err)
+	}
+	for _, e := range list {
+		verdict, target := m.take(nl.BytesToString(attribute(e.Value, unix.NFTA_EXPR_NAME)), attribute(e.Value, unix.NFTA_EXPR_DATA))
+		switch {
+		case m.failed:
+			return goesOn, nil
+		case verdict == none:
+			continue
+		}
+		return w.end(c, m.certain, verdict, target, depth)
+	}
+	return goesOn, nil
+}
+
+// end does what a rule says that the packet meets, for certain or perhaps.
+func (w *walk) end(c *nftables.Chain, certain bool, verdict verdict, target string, depth int) (fate, error) {
+	switch verdict {
+	case drops:
+		if certain {
+			w.where, w.by = place(c), "rule"
+			return dropped, nil
+		}
+		return goesOn, nil // perhaps: it is not named for that
+	case accepts:
+		if certain {
+			return passes, nil
+		}
+		return unknown, nil
+	case calls:
+		out, err := w.chain(&nftables.Chain{Name: target, Table: c.Table}, depth+1)
+		if !certain && out != goesOn {
+			out = unknown
+		}
+		return out, err
+	}
+	return goesOn, nil
+}
+
+// contains says whether a set has a value; false for ok where that cannot be told.
+func (w *walk) contains(table *nftables.Table, set string, value []byte) (has, ok bool) {
+	elements, err := w.conn.GetSetElements(&nftables.Set{Table: table, Name: set})
+	if err != nil {
+		return false, false
+	}
+	for _, e := range elements {
+		if e.IntervalEnd || e.KeyEnd != nil {
+			return false, false
+		}
+	}
+	return slices.ContainsFunc(elements, func(e nftables.SetElement) bool { return slices.Equal(e.Key, value) }), true
+}
+
+func portBytes(port uint16) []byte { return binary.BigEndian.AppendUint16(nil, port) }
