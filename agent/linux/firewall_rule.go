@@ -54,19 +54,24 @@ func (m *match) take(name string, data []byte) (verdict, string) {
 		m.compare(data)
 	case "lookup":
 		m.lookup(data)
-	case "immediate":
-		return verdictOf(attribute(data, unix.NFTA_IMMEDIATE_DATA))
-	case "reject":
-		return drops, ""
-	case "target":
-		if nl.BytesToString(attribute(data, unix.NFTA_TARGET_NAME)) == "REJECT" {
-			return drops, ""
-		}
 	case "match":
 		m.xt(data)
+	case "immediate", "reject", "target":
+		return end(name, data)
 	case "counter", "log":
 	default:
 		m.value, m.certain = nil, false
+	}
+	return none, ""
+}
+
+// end is the verdict of an expression that has one.
+func end(name string, data []byte) (verdict, string) {
+	switch {
+	case name == "immediate":
+		return verdictOf(attribute(data, unix.NFTA_IMMEDIATE_DATA))
+	case name == "reject", nl.BytesToString(attribute(data, unix.NFTA_TARGET_NAME)) == "REJECT":
+		return drops, ""
 	}
 	return none, ""
 }

@@ -47,7 +47,11 @@ func TestDrops(t *testing.T) {
 				nft(t, c.rules)
 			}
 			g := openGuard()
-			defer g.close()
+			defer func() {
+				if err := g.close(); err != nil {
+					t.Error(err)
+				}
+			}()
 			k := &Kernel{guard: g}
 			if err := k.setGuard(peers.Guard{Clamp: true, Knocks: [2]uint16{51820, 51821}}); err != nil {
 				t.Fatal(err)
