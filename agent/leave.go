@@ -120,6 +120,7 @@ func (a *Agent) goodbye(ctx context.Context, me self) (at string, fault *wire.Fa
 	}
 	client, err := control.NewClient(me.identity, me.member.Pin, me.member.Controllers, a.cfg.Dial)
 	if err == nil {
+		client.Trust(me.member.Pin, me.member.NextPin)
 		var answer control.Answer
 		if answer, err = client.Leave(ctx); err == nil {
 			return answer.Address, nil

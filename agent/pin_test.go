@@ -43,7 +43,7 @@ func TestControllerRekey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := two(t)
-				next := controllerHeir(t, "n")
+				old, next := r.c.Identity(), controllerHeir(t, "n")
 				r.c.Rekey(next)
 				r.eventually("it is acknowledged", time.Minute, func() bool { return acknowledged(r, next.Identity()) })
 				r.kernel.taken()
@@ -62,10 +62,10 @@ func TestControllerRekey(t *testing.T) {
 					t.Errorf("steps %q", steps)
 				}
 				// Only the new one is believed from now on.
-				r.c.Succeed(controllerHeir(t, "x"))
+				r.c.Succeed(old)
 				r.c.Down(true)
 				r.c.Down(false)
-				r.eventually("another one is refused", time.Minute, func() bool { return codes(r.status()) == control.CodeMismatch })
+				r.eventually("the old one is refused", time.Minute, func() bool { return codes(r.status()) == control.CodeMismatch })
 			})
 		})
 	}

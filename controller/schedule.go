@@ -38,7 +38,27 @@ type scheduler struct {
 	noticed notice
 	last    peers.Entry // that ended a rotation; zero for unknown
 
+	zones map[string]*time.Location // that were asked for
+
 	notBefore time.Time // another attempt; belongs to Run
+}
+
+// zone finds a time zone, and reads it once: the loop asks every second.
+func (s *scheduler) zone(name string) (*time.Location, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if zone, ok := s.zones[name]; ok {
+		return zone, nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, err
+	}
+	if s.zones == nil {
+		s.zones = map[string]*time.Location{}
+	}
+	s.zones[name] = zone
+	return zone, nil
 }
 
 // note keeps the entry that ended the last rotation.
@@ -126,7 +146,7 @@ func (c *Controller) slot(inv *peers.Inventory, now time.Time) (slot peers.Slot,
 		return slot, false, nil
 	}
 	marks := inv.Mesh.Generations
-	slot, err = inv.Mesh.NextSlot(c.begun(marks[len(marks)-1], now), now, time.LoadLocation)
+	slot, err = inv.Mesh.NextSlot(c.begun(marks[len(marks)-1], now), now, c.schedule.zone)
 	return slot, err == nil, err
 }
 
@@ -209,7 +229,7 @@ func (c *Controller) SetSchedule(ctx context.Context, by string, order wire.Sche
 	for i, text := range order.Windows {
 		w, err := peers.ParseWindow(text)
 		if err == nil {
-			_, err = time.LoadLocation(w.Zone())
+			_, err = c.schedule.zone(w.Zone())
 		}
 		if err != nil {
 			problems = append(problems, peers.Problem{

@@ -99,6 +99,10 @@ func TestNextSlot(t *testing.T) {
 			every: "7d", window: "Sun 02:10-02:40 Europe/Berlin", last: "2026-10-18T00:12:00Z", now: "2026-10-19T00:00:00Z",
 			from: "2026-10-25T00:10:00Z", to: "2026-10-25T00:19:00Z",
 		},
+		"repeated window is open all the time": {
+			every: "7d", window: "Sun 02:10-02:40 Europe/Berlin", last: "2026-10-18T00:12:00Z", now: "2026-10-25T01:39:00Z",
+			from: "2026-10-25T00:10:00Z", to: "2026-10-25T00:19:00Z",
+		},
 		"repeated window is one": {
 			every: "7d", window: "Sun 02:10-02:40 Europe/Berlin", last: "2026-10-25T00:12:00Z", now: "2026-10-25T01:10:00Z",
 			from: "2026-11-01T01:10:00Z", to: "2026-11-01T01:13:00Z",

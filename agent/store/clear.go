@@ -55,7 +55,7 @@ func (s *Store) Clear() (left []string, err error) {
 func isOurs(name string) bool {
 	base := strings.TrimSuffix(name, tempEnd)
 	if slices.Contains([]string{
-		fileIdentity, fileMembership, fileEnrolment, filePins, filePlan, filePrevious, fileLeaving, fileClock,
+		fileIdentity, fileHeir, fileFormer, fileMembership, fileEnrolment, filePins, filePlan, filePrevious, fileLeaving, fileClock,
 	}, base) {
 		return true
 	}

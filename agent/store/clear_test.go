@@ -19,6 +19,10 @@ func TestClear(t *testing.T) {
 	if err := s.PutLeaving(); err != nil || !s.Leaving() {
 		t.Fatalf("leaving: %v", err)
 	}
+	if _, err := s.Heir(); err != nil {
+		t.Fatal(err)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "identity.former"), []byte("secret"), 0o600))
 	outside := filepath.Join(t.TempDir(), "outside")
 	must(t, os.WriteFile(outside, []byte("precious"), 0o600))
 	must(t, os.Symlink(outside, filepath.Join(dir, "pins")))

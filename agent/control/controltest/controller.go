@@ -97,6 +97,13 @@ func (c *Controller) Pin() key.Identity {
 	return c.identity.Identity()
 }
 
+// Identity is who the controller is.
+func (c *Controller) Identity() key.IdentityKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.identity
+}
+
 // Rekey lets hosts learn the next identity of the controller.
 func (c *Controller) Rekey(next key.IdentityKey) {
 	c.tb.Helper()

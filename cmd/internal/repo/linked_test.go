@@ -19,7 +19,7 @@ func programs() []program {
 		small = "a host needs these two only, so they carry no store and no web framework to attack"
 		apart = "the controller tells others what to do and touches no network of its own machine"
 	)
-	store := []string{"go.etcd.io", "github.com/danielgtaylor/huma", module + "/controller"}
+	store := []string{"go.etcd.io", "github.com/danielgtaylor/huma", "time/tzdata", module + "/controller"}
 	kernel := append(kernelModules(), "golang.zx2c4.com/wireguard", module+"/agent")
 	return []program{
 		{"cmd/warren", store, small},
