@@ -34,7 +34,7 @@ func fleetRows(ctx context.Context, s settings) ([]Row, error) {
 	}
 	agents, stop := context.WithCancel(ctx)
 	start, cpu := time.Now(), c.cpu()
-	f, err := fleet.Enroll(agents, token, s.hosts-s.adds)
+	f, err := fleet.Enroll(agents, fleet.Options{Token: token}, s.hosts-s.adds)
 	defer func() {
 		stop()
 		f.Join()
@@ -58,9 +58,6 @@ func fleetRows(ctx context.Context, s settings) ([]Row, error) {
 	}
 	again, err := restart(ctx, c, f)
 	rows = append(rows, again)
-	for i := range rows {
-		rows[i].Section = "fleet"
-	}
 	return rows, err
 }
 

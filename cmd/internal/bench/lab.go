@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -20,19 +21,41 @@ const newcomers = 15
 
 // labRows measures real agents with real tunnels on the hosts of a lab.
 func labRows(ctx context.Context, s settings) ([]Row, error) {
-	bin, err := filepath.Abs(s.bin)
-	if err != nil {
-		return nil, err
-	}
-	topology := lab.Topology{Bin: bin, Hosts: []lab.HostSpec{{Name: lab.DefaultController}, {Name: "shop"}, {Name: "warehouse"}}}
+	names := []string{"shop", "warehouse"}
 	for i := range newcomers {
-		topology.Hosts = append(topology.Hosts, lab.HostSpec{Name: fmt.Sprintf("new%d", i)})
+		names = append(names, fmt.Sprintf("new%d", i))
 	}
-	l, err := lab.New(topology)
+	l, err := labOf(s, names...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = l.Close() }()
+	m, err := join(ctx, l, "shop", "warehouse")
+	if err != nil {
+		return nil, err
+	}
+	enrol, err := enrolRow(ctx, l, m)
+	if err != nil {
+		return nil, err
+	}
+	return []Row{enrol, memoryRow(m)}, nil
+}
+
+// labOf is a lab with a host for the controller and hosts of these names.
+func labOf(s settings, names ...string) (*lab.Lab, error) {
+	bin, err := filepath.Abs(s.bin)
+	if err != nil {
+		return nil, err
+	}
+	topology := lab.Topology{Bin: bin, Hosts: []lab.HostSpec{{Name: lab.DefaultController}}}
+	for _, name := range names {
+		topology.Hosts = append(topology.Hosts, lab.HostSpec{Name: name})
+	}
+	return lab.New(topology)
+}
+
+// join starts a controller, and agents on some hosts of a lab, which it enrols.
+func join(ctx context.Context, l *lab.Lab, names ...string) (*lab.Mesh, error) {
 	m, err := lab.NewMesh(l, lab.MeshOptions{Progress: func(line string) { fmt.Fprintln(os.Stderr, line) }})
 	if err != nil {
 		return nil, err
@@ -40,27 +63,28 @@ func labRows(ctx context.Context, s settings) ([]Row, error) {
 	if _, err := m.StartController(ctx); err != nil {
 		return nil, err
 	}
-	for _, h := range []string{"shop", "warehouse"} {
-		if _, err := m.StartAgent(ctx, h); err != nil {
+	for _, name := range names {
+		if _, err := m.StartAgent(ctx, name); err != nil {
 			return nil, err
 		}
-		if err := m.Enrol(ctx, h, h); err != nil {
+		if err := m.Enrol(ctx, name, name); err != nil {
 			return nil, err
 		}
 	}
-	rows, err := throughputRows(ctx, l, m)
+	return m, nil
+}
+
+// meshOf is a lab whose hosts are all in a mesh.
+func meshOf(ctx context.Context, s settings, names ...string) (*lab.Lab, *lab.Mesh, error) {
+	l, err := labOf(s, names...)
 	if err != nil {
-		return rows, err
+		return nil, nil, err
 	}
-	enrol, err := enrolRow(ctx, l, m)
+	m, err := join(ctx, l, names...)
 	if err != nil {
-		return rows, err
+		return nil, nil, errors.Join(err, l.Close())
 	}
-	rows = append(rows, enrol, memoryRow(m))
-	for i := range rows {
-		rows[i].Section = "lab"
-	}
-	return rows, nil
+	return l, m, nil
 }
 
 // enrolRow enrols hosts and sends each one's first datagram through the tunnel to the shop.
@@ -101,14 +125,18 @@ func enrolRow(ctx context.Context, l *lab.Lab, m *lab.Mesh) (Row, error) {
 	}, nil
 }
 
-func meshAddress(ctx context.Context, m *lab.Mesh, host string) (netip.Addr, error) {
-	// The exit code says how healthy the host is; the address is there in any case.
+// statusOf is what a host says of itself. The exit code, which says how healthy it is, does not matter here.
+func statusOf(ctx context.Context, m *lab.Mesh, host string) (s wire.Status, err error) {
 	out, _ := m.Warren(ctx, host, "status", "-o", "json").Output()
-	var s wire.Status
 	if err := json.Unmarshal(out, &s); err != nil {
-		return netip.Addr{}, fmt.Errorf("status of %s: %v", host, err)
+		return s, fmt.Errorf("status of %s: %v", host, err)
 	}
-	return s.Address, nil
+	return s, nil
+}
+
+func meshAddress(ctx context.Context, m *lab.Mesh, host string) (netip.Addr, error) {
+	s, err := statusOf(ctx, m, host)
+	return s.Address, err
 }
 
 func listenEcho(h *lab.Host, addr netip.Addr) (*net.UDPConn, error) {

@@ -32,6 +32,9 @@ type settings struct {
 	bin   string
 	hosts int
 	adds  int
+	black time.Duration
+	peers int
+	rest  time.Duration
 }
 
 func main() {
@@ -40,7 +43,10 @@ func main() {
 	flag.StringVar(&s.bin, "bin", "bin", "`FOLDER` with the built programs")
 	flag.IntVar(&s.hosts, "hosts", 1000, "simulated hosts of the fleet")
 	flag.IntVar(&s.adds, "adds", 20, "hosts that join one after the other to measure what each costs")
-	only := flag.String("only", "fleet,lab", "sections to run")
+	flag.DurationVar(&s.black, "black", time.Hour, "how long the controller is out of reach in section blackhole")
+	flag.IntVar(&s.peers, "peers", 500, "peers of the agent in section atrest")
+	flag.DurationVar(&s.rest, "rest", time.Minute, "how long the agent is watched in section atrest")
+	only := flag.String("only", "fleet,tunnel,lab", "sections to run; there are blackhole and atrest, too")
 	asJSON := flag.Bool("json", false, "JSON instead of a table")
 	flag.Parse()
 	if err := lab.Enter(lab.Options{}); err != nil {
@@ -66,13 +72,16 @@ func measure(ctx context.Context, s settings, only []string) (rows []Row, failed
 	for _, section := range []struct {
 		name string
 		run  func(context.Context, settings) ([]Row, error)
-	}{{"fleet", fleetRows}, {"lab", labRows}} {
+	}{{"fleet", fleetRows}, {"tunnel", tunnelRows}, {"lab", labRows}, {"blackhole", blackholeRows}, {"atrest", atRestRows}} {
 		if !slices.Contains(only, section.name) {
 			continue
 		}
 		start := time.Now()
 		got, err := section.run(ctx, s)
-		rows = append(rows, got...)
+		for _, row := range got {
+			row.Section = section.name
+			rows = append(rows, row)
+		}
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", section.name, err))
 		}

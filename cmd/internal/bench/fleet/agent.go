@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +30,7 @@ type agent struct {
 	identity key.IdentityKey
 	id       peers.HostID
 	keys     []peers.HostKey
+	private  map[peers.Generation]key.Private
 	client   *http.Client
 
 	mu       sync.Mutex
@@ -53,15 +53,20 @@ func (f *Fleet) newAgent(index int) (*agent, error) {
 	a := &agent{
 		fleet: f, index: index, name: fmt.Sprintf("sim-%05d", index), identity: identity,
 		id: peers.HostID(identity.Identity().Fingerprint()), known: map[string]bool{},
+		private: map[peers.Generation]key.Private{},
 	}
-	config := pin.Client(cert, f.token.Pin[:])
+	config := pin.Client(cert, f.Token.Pin[:])
 	// Each from an address of its own, as real hosts: the controller limits attempts by source.
 	source := net.IPv4(127, 1, byte(index>>8), byte(index))
 	dialer := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: source}}
 	a.client = &http.Client{Transport: &http.Transport{
 		ForceAttemptHTTP2: true,
 		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			raw, err := dialer.DialContext(ctx, network, f.token.Controllers[0])
+			var raw net.Conn
+			err := f.On(func() (err error) {
+				raw, err = dialer.DialContext(ctx, network, f.Token.Controllers[0])
+				return err
+			})
 			if err != nil {
 				return nil, err
 			}
@@ -90,7 +95,7 @@ func (c *countedConn) Read(p []byte) (int, error) {
 
 func (a *agent) enroll(ctx context.Context) error {
 	var offer wire.EnrollOffer
-	check := wire.EnrollCheck{Protocol: wire.Protocol, TokenID: a.fleet.token.ID, Secret: a.fleet.token.Secret[:], Name: a.name}
+	check := wire.EnrollCheck{Protocol: wire.Protocol, TokenID: a.fleet.Token.ID, Secret: a.fleet.Token.Secret[:], Name: a.name}
 	if err := a.post(ctx, wire.PathEnrollCheck, check, &offer); err != nil {
 		return err
 	}
@@ -99,19 +104,18 @@ func (a *agent) enroll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		a.private[g] = private
 		a.keys = append(a.keys, peers.SignKey(offer.MeshID, a.identity, g, private.Public()))
 	}
 	a.asked = time.Now()
 	return a.post(ctx, wire.PathEnroll, wire.EnrollRequest{
-		Protocol: wire.Protocol, TokenID: a.fleet.token.ID, Secret: a.fleet.token.Secret[:], Name: a.name,
+		Protocol: wire.Protocol, TokenID: a.fleet.Token.ID, Secret: a.fleet.Token.Secret[:], Name: a.name,
 		Port: peers.DefaultPort, Endpoints: a.endpoints(), Keys: a.keys,
 	}, &wire.Enrolled{})
 }
 
-// endpoints are in the range for benchmarks (RFC 2544); nothing is ever sent there.
 func (a *agent) endpoints() []peers.Endpoint {
-	addr := netip.AddrFrom4([4]byte{198, 18, byte(a.index >> 8), byte(a.index)})
-	return []peers.Endpoint{{Kind: peers.EndpointPinned, Address: netip.AddrPortFrom(addr, peers.DefaultPort)}}
+	return []peers.Endpoint{{Kind: peers.EndpointPinned, Address: a.fleet.Endpoint(a.index)}}
 }
 
 func (a *agent) post(ctx context.Context, path string, in, out any) error {

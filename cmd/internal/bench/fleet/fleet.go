@@ -4,17 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
+// Options say what the simulated agents are like.
+type Options struct {
+	Token wire.Token
+	// On calls its argument where connections are to be made from; here if nil.
+	On func(func() error) error
+	// Endpoint is where a simulated host says it is reached; if nil, somewhere in the range for benchmarks (RFC 2544),
+	// to which nothing is ever sent.
+	Endpoint func(index int) netip.AddrPort
+	// Met is called when a simulated host hears of the host named Meet, whose tunnels it shall be the other end of.
+	Meet string
+	Met  func(m Meeting)
+}
+
+// A Meeting is what a simulated host knows of a tunnel to a real one.
+type Meeting struct {
+	Index   int // of the simulated host
+	Private map[peers.Generation]key.Private
+	Peer    peers.Peer // the real one
+	PSKs    peers.PSKs
+}
+
 // A Fleet is a number of simulated agents that enrolled with one token.
 type Fleet struct {
-	token     wire.Token
+	Options
 	agents    []*agent
 	received  atomic.Int64
 	lastError atomic.Pointer[error]
@@ -29,8 +53,14 @@ type Fleet struct {
 const enrollAtOnce = 32
 
 // Enroll makes n agents, enrols them and opens their streams. They live until ctx ends.
-func Enroll(ctx context.Context, token wire.Token, n int) (*Fleet, error) {
-	f := &Fleet{token: token}
+func Enroll(ctx context.Context, o Options, n int) (*Fleet, error) {
+	f := &Fleet{Options: o}
+	if f.On == nil {
+		f.On = func(do func() error) error { return do() }
+	}
+	if f.Endpoint == nil {
+		f.Endpoint = nowhere
+	}
 	for i := range n {
 		a, err := f.newAgent(i)
 		if err != nil {
@@ -39,6 +69,10 @@ func Enroll(ctx context.Context, token wire.Token, n int) (*Fleet, error) {
 		f.agents = append(f.agents, a)
 	}
 	return f, f.enrollAll(ctx, f.agents)
+}
+
+func nowhere(index int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(index >> 8), byte(index)}), peers.DefaultPort)
 }
 
 func (f *Fleet) enrollAll(ctx context.Context, agents []*agent) error {
@@ -70,7 +104,7 @@ func (f *Fleet) Converged() int {
 	n := 0
 	for _, a := range f.agents {
 		a.mu.Lock()
-		if a.inSync && len(a.known) == len(f.agents)-1 {
+		if a.inSync && len(a.known) >= len(f.agents)-1 {
 			n++
 		}
 		a.mu.Unlock()

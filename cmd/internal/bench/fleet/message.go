@@ -57,8 +57,32 @@ func (a *agent) take(line []byte, up io.Writer) error {
 	report := wire.Report{Revision: a.revision}
 	a.mu.Unlock()
 	a.fleet.saw(a, ids, now)
+	if err := a.meet(line); err != nil {
+		return err
+	}
 	if first { // later acknowledgements are coalesced over seconds, as in the real agent
 		return send(up, wire.Up{Kind: wire.UpReport, Report: &report})
+	}
+	return nil
+}
+
+// meet looks for the host whose tunnels are wanted.
+func (a *agent) meet(line []byte) error {
+	if a.fleet.Met == nil || !bytes.Contains(line, []byte(`"name":"`+a.fleet.Meet+`"`)) {
+		return nil
+	}
+	var d wire.Down
+	if err := json.Unmarshal(line, &d); err != nil {
+		return err
+	}
+	psks, err := d.ParsePSKs()
+	if err != nil {
+		return err
+	}
+	for _, p := range d.Peers {
+		if p.Name == a.fleet.Meet {
+			a.fleet.Met(Meeting{Index: a.index, Private: a.private, Peer: p, PSKs: psks})
+		}
 	}
 	return nil
 }
