@@ -35,6 +35,10 @@ type settings struct {
 	black time.Duration
 	peers int
 	rest  time.Duration
+
+	sizes     string
+	pps, bulk int
+	rotations int
 }
 
 func main() {
@@ -46,7 +50,11 @@ func main() {
 	flag.DurationVar(&s.black, "black", time.Hour, "how long the controller is out of reach in section blackhole")
 	flag.IntVar(&s.peers, "peers", 500, "peers of the agent in section atrest")
 	flag.DurationVar(&s.rest, "rest", time.Minute, "how long the agent is watched in section atrest")
-	only := flag.String("only", "fleet,tunnel,lab", "sections to run; there are blackhole and atrest, too")
+	flag.StringVar(&s.sizes, "sizes", "3,10", "`NUMBERS` of hosts of the meshes in section rotation")
+	flag.IntVar(&s.pps, "pps", 1000, "packets per second on each link and way in section rotation, if the machine carries them")
+	flag.IntVar(&s.bulk, "bulk", 50, "Mbit/s of the TCP stream in section rotation")
+	flag.IntVar(&s.rotations, "rotations", 20, "in section rotation")
+	only := flag.String("only", "fleet,tunnel,lab", "sections to run; there are blackhole, atrest and rotation, too")
 	asJSON := flag.Bool("json", false, "JSON instead of a table")
 	flag.Parse()
 	if err := lab.Enter(lab.Options{}); err != nil {
@@ -72,7 +80,7 @@ func measure(ctx context.Context, s settings, only []string) (rows []Row, failed
 	for _, section := range []struct {
 		name string
 		run  func(context.Context, settings) ([]Row, error)
-	}{{"fleet", fleetRows}, {"tunnel", tunnelRows}, {"lab", labRows}, {"blackhole", blackholeRows}, {"atrest", atRestRows}} {
+	}{{"fleet", fleetRows}, {"tunnel", tunnelRows}, {"lab", labRows}, {"blackhole", blackholeRows}, {"atrest", atRestRows}, {"rotation", rotationRows}} {
 		if !slices.Contains(only, section.name) {
 			continue
 		}
