@@ -75,8 +75,12 @@ unit: build ## Unit, property and golden tests and the repo rules, with the race
 	@echo 'make: testing all packages but e2e $(RACE)'
 	@$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -timeout 10m $(TESTS)
 
+.PHONY: failpoint
+failpoint: # Programs that die where a test tells them to, in ./bin/failpoint
+	CGO_ENABLED=0 go build -tags failpoint -trimpath -buildvcs=false -o bin/failpoint/ $(PROGRAMS:%=./cmd/%)
+
 .PHONY: e2e
-e2e: build ## The real programs from ./bin in network namespaces
+e2e: build failpoint ## The real programs from ./bin in network namespaces
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -count=1 -timeout 15m $(E2E)
 
 # First a small VM that only runs tests, then Debian machines with systemd on which the packages are installed.
@@ -84,6 +88,10 @@ e2e: build ## The real programs from ./bin in network namespaces
 test-vm: build ## On kernel WireGuard and systemd, in VMs (needs qemu, apt, mmdebstrap; not in CI)
 	go run ./cmd/internal/vm/run ./agent/linux ./cmd/internal/e2e
 	WARREN_VM=1 go test -count=1 -v -timeout 25m ./cmd/internal/systemtest
+
+.PHONY: test-rotation
+test-rotation: build failpoint ## Every fault at every boundary of a rotation (half an hour)
+	WARREN_ROTATION_MATRIX=0/1 go test -count=1 -timeout 90m -v -run 'TestRotation' $(E2E)
 
 .PHONY: fuzz fuzz-smoke
 fuzz: ## Every fuzz target in turn, FUZZ=1m each
@@ -95,6 +103,10 @@ fuzz-smoke:
 bench: build ## Go benchmarks, then the whole-system table of docs/benchmarks.md
 	@go test -run '^$$' -bench . -benchmem $(TESTS)
 	go run ./cmd/internal/bench
+
+.PHONY: bench-rotation
+bench-rotation: build ## Traffic while all keys are replaced again and again, beside a naive way (quarter of an hour)
+	go run ./cmd/internal/bench -only rotation
 
 .PHONY: docs
 docs: ## The command reference and man pages in docs/, from the commands themselves

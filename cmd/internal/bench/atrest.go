@@ -56,7 +56,7 @@ func atRestRows(ctx context.Context, s settings) ([]Row, error) {
 	if err := m.Enrol(ctx, watched, watched); err != nil && ctx.Err() != nil {
 		return nil, err // not all peers may have answered within its minute
 	}
-	up, err := awaitUp(ctx, m, s.peers)
+	up, err := awaitUp(ctx, m, ends, s.peers)
 	if err != nil {
 		return nil, errors.Join(err, ends.failure())
 	}
@@ -136,6 +136,12 @@ func (e *ends) failure() error {
 	return e.failed
 }
 
+func (e *ends) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.met)
+}
+
 func (e *ends) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -143,7 +149,7 @@ func (e *ends) close() {
 }
 
 // awaitUp waits until all peers are up, or nearly so, and says how many.
-func awaitUp(ctx context.Context, m *lab.Mesh, n int) (up int, err error) {
+func awaitUp(ctx context.Context, m *lab.Mesh, e *ends, n int) (up int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, bringUpAfter)
 	defer cancel()
 	for {
@@ -160,7 +166,7 @@ func awaitUp(ctx context.Context, m *lab.Mesh, n int) (up int, err error) {
 		if up == n {
 			return up, nil
 		}
-		fmt.Fprintf(os.Stderr, "%d of %d peers are up\n", up, n)
+		fmt.Fprintf(os.Stderr, "%d of %d peers are up, %d ends are made, failures: %v\n", up, n, e.count(), e.failure())
 		if err := rest(ctx, 5*time.Second); err != nil {
 			return up, fmt.Errorf("%d of %d peers are up: %w", up, n, err)
 		}

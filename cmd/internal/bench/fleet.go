@@ -56,6 +56,11 @@ func fleetRows(ctx context.Context, s settings) ([]Row, error) {
 	if err != nil {
 		return rows, err
 	}
+	turned, err := rotateFleet(ctx, c, f, s.hosts)
+	rows = append(rows, turned...)
+	if err != nil {
+		return rows, err
+	}
 	again, err := restart(ctx, c, f)
 	rows = append(rows, again)
 	return rows, err

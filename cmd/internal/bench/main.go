@@ -80,7 +80,10 @@ func measure(ctx context.Context, s settings, only []string) (rows []Row, failed
 	for _, section := range []struct {
 		name string
 		run  func(context.Context, settings) ([]Row, error)
-	}{{"fleet", fleetRows}, {"tunnel", tunnelRows}, {"lab", labRows}, {"blackhole", blackholeRows}, {"atrest", atRestRows}, {"rotation", rotationRows}} {
+	}{
+		{"fleet", fleetRows}, {"tunnel", tunnelRows}, {"lab", labRows},
+		{"blackhole", blackholeRows}, {"atrest", atRestRows}, {"rotation", rotationRows},
+	} {
 		if !slices.Contains(only, section.name) {
 			continue
 		}

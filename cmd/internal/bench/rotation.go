@@ -110,7 +110,8 @@ func (r *rotor) findRate(ctx context.Context) (rate int, trials []Row, err error
 			return rate, trials, nil
 		}
 		trials = append(trials, Row{
-			What:   fmt.Sprintf("%d hosts (%s), %d packets/s on each link and way, undisturbed: more than this machine carries", len(r.ends), r.backend, rate),
+			What: fmt.Sprintf("%d hosts (%s), %d packets/s on each link and way: more than this machine carries undisturbed",
+				len(r.ends), r.backend, rate),
 			Target: "", Measured: fmt.Sprintf("%d of %d lost", o.packets.Lost, o.packets.Sent), OK: true,
 		})
 		if rate/2 < minimumRate {

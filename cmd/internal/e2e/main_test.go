@@ -27,9 +27,12 @@ type mesh struct {
 	lab *lab.Lab
 }
 
-func newLab(t testing.TB, members ...string) *lab.Lab {
+func newLab(t testing.TB, members ...string) *lab.Lab { return newLabOf(t, "../../../bin", members...) }
+
+// newLabOf has the programs of a folder on its hosts.
+func newLabOf(t testing.TB, folder string, members ...string) *lab.Lab {
 	t.Helper()
-	bin, err := filepath.Abs("../../../bin")
+	bin, err := filepath.Abs(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,9 +44,11 @@ func newLab(t testing.TB, members ...string) *lab.Lab {
 }
 
 // newMesh starts controller and agents, and enrols nobody.
-func newMesh(t testing.TB, members ...string) *mesh {
+func newMesh(t testing.TB, members ...string) *mesh { return newMeshOf(t, "../../../bin", members...) }
+
+func newMeshOf(t testing.TB, folder string, members ...string) *mesh {
 	t.Helper()
-	l := newLab(t, members...)
+	l := newLabOf(t, folder, members...)
 	lm, err := lab.NewMesh(l, lab.MeshOptions{Progress: func(line string) { t.Log(line) }})
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +68,12 @@ func newMesh(t testing.TB, members ...string) *mesh {
 
 // startMesh is newMesh with all members enrolled.
 func startMesh(t testing.TB, members ...string) *mesh {
+	return startMeshOf(t, "../../../bin", members...)
+}
+
+func startMeshOf(t testing.TB, folder string, members ...string) *mesh {
 	t.Helper()
-	m := newMesh(t, members...)
+	m := newMeshOf(t, folder, members...)
 	for _, name := range members {
 		if err := m.Enrol(m.patient(), name, name); err != nil {
 			t.Fatal(err)

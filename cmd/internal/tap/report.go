@@ -2,6 +2,7 @@ package tap
 
 import (
 	"maps"
+	"net/netip"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type LinkReport struct {
 	Content      int            `json:"content"`          // packets in which, or at whose beginning, content was found
 	Others       []Sighting     `json:"others,omitempty"` // the first few of kind Other
 	Found        []Sighting     `json:"found,omitempty"`  // the first few with content
+	Sessions     []Session      `json:"sessions"`         // of WireGuard, that carried data; by receiver
 	Lost         uint64         `json:"lost"`             // packets of which the tap knows only that they were there
 	Truncated    uint64         `json:"truncated"`        // packets of which it saw only the beginning
 	Overflow     uint64         `json:"overflow"`         // packets not searched together with those before them
@@ -33,6 +35,14 @@ type Sighting struct {
 	Content string    `json:"content,omitempty"` // the text that was found
 }
 
+// A Session is one direction of what two WireGuard interfaces agreed on in a handshake. A new handshake makes another
+// one, and so does a new key.
+type Session struct {
+	To      netip.AddrPort `json:"to"`
+	Index   uint32         `json:"index"` // that the receiver gave it
+	Packets int            `json:"packets"`
+}
+
 // Total adds up the links. Between two hosts of a lab a packet crosses two links, and is counted on both.
 func (r Report) Total() LinkReport {
 	total := LinkReport{Link: "all", Housekeeping: make(map[string]int)}
@@ -43,6 +53,7 @@ func (r Report) Total() LinkReport {
 			total.Housekeeping[sort] += n
 		}
 		total.Content += l.Content
+		total.Sessions = append(total.Sessions, l.Sessions...)
 		total.Others = append(total.Others, l.Others...)
 		total.Found = append(total.Found, l.Found...)
 		total.Lost += l.Lost

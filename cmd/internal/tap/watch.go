@@ -39,13 +39,14 @@ type watch struct {
 	rules   rules
 	needles needles
 	flows   map[flow]*conversation
+	carried map[session]int // packets
 	report  LinkReport
 	frames  uint64 // as the kernel counts, which may leave the cutting of packets to the network card
 }
 
 func newWatch(link string, r rules, n needles) *watch {
 	return &watch{
-		rules: r, needles: n, flows: make(map[flow]*conversation),
+		rules: r, needles: n, flows: make(map[flow]*conversation), carried: make(map[session]int),
 		report: LinkReport{Link: link, Housekeeping: make(map[string]int)},
 	}
 }
@@ -64,6 +65,9 @@ func (w *watch) take(f captured) {
 	kind, n, sort := w.rules.kind(p)
 	if sort != "" {
 		w.report.Housekeeping[sort]++
+	}
+	if kind == Data && len(w.carried) < maxFlows {
+		w.carried[session{p.to, receiver(p.payload)}] += n
 	}
 	if text := w.needles.in(f.bytes); text != "" {
 		w.content(f, p, text)
@@ -122,6 +126,7 @@ func (w *watch) finish() LinkReport {
 			w.abandon(c, Control)
 		}
 	}
+	w.report.Sessions = sessions(w.carried)
 	return w.report
 }
 

@@ -2,7 +2,10 @@ package tap
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"net/netip"
+	"slices"
 )
 
 // Message types and lengths of WireGuard.
@@ -95,4 +98,25 @@ func follows(b, previous []byte) bool {
 	}
 	now, before := binary.LittleEndian.Uint64(b[counter:]), binary.LittleEndian.Uint64(previous[counter:])
 	return now > before && now-before <= gap
+}
+
+// A session is where data messages go, and the number under which the receiver finds its keys.
+type session struct {
+	to    netip.AddrPort
+	index uint32
+}
+
+// receiver is that number in a data message, which must be one.
+func receiver(b []byte) uint32 { return binary.LittleEndian.Uint32(b[4:]) }
+
+// sessions lists what was carried in which session.
+func sessions(carried map[session]int) []Session {
+	out := make([]Session, 0, len(carried))
+	for s, n := range carried {
+		out = append(out, Session{To: s.to, Index: s.index, Packets: n})
+	}
+	slices.SortFunc(out, func(a, b Session) int {
+		return cmp.Or(a.To.Compare(b.To), cmp.Compare(a.Index, b.Index))
+	})
+	return out
 }

@@ -33,12 +33,14 @@ type agent struct {
 	private  map[peers.Generation]key.Private
 	client   *http.Client
 
-	mu       sync.Mutex
-	known    map[string]bool // ids of peers
-	revision peers.Revision
-	head     string
-	inSync   bool // since the stream was opened last
-	asked    time.Time
+	mu         sync.Mutex
+	known      map[string]bool // ids of peers
+	revision   peers.Revision
+	head       string
+	inSync     bool             // since the stream was opened last
+	generation peers.Generation // the only one, since the last rotation
+	turning    turning
+	asked      time.Time
 }
 
 func (f *Fleet) newAgent(index int) (*agent, error) {
@@ -226,7 +228,7 @@ func (a *agent) hello() ([]byte, error) {
 	a.inSync = false
 	h := &wire.Hello{
 		Protocol: wire.Protocol, Revision: a.revision, Session: a.name, Version: "simulated", Backend: "simulated",
-		Port: peers.DefaultPort, Endpoints: a.endpoints(), Keys: a.keys,
+		Port: peers.DefaultPort, Endpoints: a.endpoints(), Keys: a.keys, Retires: true,
 	}
 	if err := h.Head.UnmarshalText([]byte(a.head)); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -57,7 +58,7 @@ func (a *agent) take(line []byte, up io.Writer) error {
 	report := wire.Report{Revision: a.revision}
 	a.mu.Unlock()
 	a.fleet.saw(a, ids, now)
-	if err := a.meet(line); err != nil {
+	if err := errors.Join(a.meet(line), a.turn(line, up)); err != nil {
 		return err
 	}
 	if first { // later acknowledgements are coalesced over seconds, as in the real agent
