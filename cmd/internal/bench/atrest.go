@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	watched      = "shop"          // the host of the real agent
-	farmHost     = "farm"          // the host of all others
-	farmPort     = 20_000          // of the first; each has two, for the two slots
-	settleAfter  = 3 * time.Minute // after which an agent that has its peers is at rest
-	maxRestCPU   = 0.003           // of a core
+	watched      = "shop"           // the host of the real agent
+	farmHost     = "farm"           // the host of all others
+	farmPort     = 20_000           // of the first; each has two, for the two slots
+	settleAfter  = 90 * time.Second // after which an agent that has its peers is at rest
+	maxRestCPU   = 0.003            // of a core
 	maxRestRSS   = 40e6
 	bringUpAfter = 10 * time.Minute
 )

@@ -81,8 +81,12 @@ func measure(ctx context.Context, s settings, only []string) (rows []Row, failed
 		name string
 		run  func(context.Context, settings) ([]Row, error)
 	}{
-		{"fleet", fleetRows}, {"tunnel", tunnelRows}, {"lab", labRows},
-		{"blackhole", blackholeRows}, {"atrest", atRestRows}, {"rotation", rotationRows},
+		{"fleet", fleetRows},
+		{"tunnel", tunnelRows},
+		{"lab", labRows},
+		{"blackhole", blackholeRows},
+		{"atrest", atRestRows},
+		{"rotation", rotationRows},
 	} {
 		if !slices.Contains(only, section.name) {
 			continue

@@ -69,7 +69,7 @@ func (a *agent) take(line []byte, up io.Writer) error {
 
 // meet looks for the host whose tunnels are wanted.
 func (a *agent) meet(line []byte) error {
-	if a.fleet.Met == nil || !bytes.Contains(line, []byte(`"name":"`+a.fleet.Meet+`"`)) {
+	if a.fleet.Met == nil || !bytes.Contains(line, []byte(`["`+a.fleet.Meet+`",`)) {
 		return nil
 	}
 	var d wire.Down

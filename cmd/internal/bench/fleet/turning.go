@@ -97,7 +97,7 @@ func (a *agent) tellMoved(up io.Writer) error {
 // keyed are the ids of the peers in a message that have a key of a generation.
 func keyed(line []byte, g peers.Generation) (ids []string) {
 	_, list, ok := bytes.Cut(line, []byte(`"peers":[`))
-	want := []byte(`"generation":` + strconv.FormatUint(uint64(g), 10) + `,`)
+	want := []byte(`[` + strconv.FormatUint(uint64(g), 10) + `,"`) // a key, as peers are encoded
 	for ok {
 		var record []byte
 		_, list, ok = bytes.Cut(list, []byte(`"wid1`))
