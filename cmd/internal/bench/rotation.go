@@ -27,6 +27,7 @@ const (
 	maxApart        = 2 * time.Second // by which the two ends of a pair switch one after the other
 	moreGap         = 20 * time.Millisecond
 	probeTime       = 10 * time.Second // of a trial of the load
+	calmTime        = 2 * time.Minute  // in which the longest gap is, if anything, shorter than in a longer time
 	minimumRate     = 50               // packets per second, below which no load is looked for
 )
 
@@ -157,7 +158,7 @@ func (r *rotor) under(ctx context.Context, rate int, do func() error) (took time
 // requestRate is how many HTTP requests are made in a second.
 const requestRate = 100
 
-// compare rotates under traffic, and leaves the same traffic alone for as long.
+// compare rotates under traffic, and leaves the same traffic alone for as long, or for calmTime.
 func (r *rotor) compare(ctx context.Context, rate int) ([]Row, error) {
 	var each []time.Duration
 	took, o, err := r.under(ctx, rate, func() error {
@@ -176,7 +177,7 @@ func (r *rotor) compare(ctx context.Context, rate int) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, calm, err := r.under(ctx, rate, func() error { return rest(ctx, took) })
+	_, calm, err := r.under(ctx, rate, func() error { return rest(ctx, min(took, calmTime)) })
 	if err != nil {
 		return nil, err
 	}
