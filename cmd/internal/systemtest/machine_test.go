@@ -73,9 +73,10 @@ func (m *machine) journal() {
 
 // try runs a shell script on the machine.
 func (m *machine) try(script string) (hand.Result, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()
-	return m.guest.Hand.Run(ctx, hand.Command{Argv: []string{"/bin/sh", "-c", script}, Timeout: patience})
+	// An upgrade of three packages is the longest.
+	return m.guest.Hand.Run(ctx, hand.Command{Argv: []string{"/bin/sh", "-c", script}, Timeout: 3 * patience})
 }
 
 // sh is try for what must succeed.
