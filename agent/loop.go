@@ -14,7 +14,7 @@ const (
 	freshWithin = 500 * time.Millisecond // an observation this young is good enough for a question
 	eventPause  = 250 * time.Millisecond // between turns that kernel events ask for
 	resyncEvery = 30 * time.Second       // everything anew, whatever seems to be the case
-	healthEvery = 4 * time.Second        // while all is well: what makes no event is put back within 5 s
+	healthEvery = 3 * time.Second        // while all is well: what makes no event is put back within 5 s
 	healthSoon  = time.Second            // while a peer is looked for
 	healthFast  = 50 * time.Millisecond  // in the first moments, when somebody waits for the first handshake
 	fastEach    = time.Millisecond       // and more for each peer: looking at all of them takes a while

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -41,6 +42,13 @@ func TestControllerRestartLosesNothing(t *testing.T) {
 	}
 }
 
+// An agent is killed that often, each time within this after its start.
+const (
+	kills      = 50
+	killWithin = 300 * time.Millisecond
+)
+
+// TestAgentKillLosesNothing kills an agent at any moment, many times in a row, under traffic.
 func TestAgentKillLosesNothing(t *testing.T) {
 	m := startMesh(t, "shop", "warehouse")
 	m.allUp(1)
@@ -48,23 +56,35 @@ func TestAgentKillLosesNothing(t *testing.T) {
 	tr := flow(t, shop, m.lab.Host("warehouse"), m.status("warehouse").Address6)
 	tr.more(50)
 	before, index := m.status("shop"), linkIndex(t, shop, m.status("shop").Interfaces[0].Name)
-	for range 3 {
-		if err := m.Agent("shop").Kill(); err != nil {
-			t.Fatal(err)
-		}
-		tr.more(50)
-		if _, err := m.StartAgent(m.patient(), "shop"); err != nil {
-			t.Fatal(err)
-		}
-		until(t, patience, "the agent is well again", func() bool { return m.status("shop").State == wire.StateOK })
-		tr.more(50)
+	if err := m.Agent("shop").Kill(); err != nil {
+		t.Fatal(err)
 	}
+	for range kills {
+		// Not when it is ready: anywhere in its start, in its first turn or with the controller.
+		agent, err := shop.Start("victim", "warren-agent", "run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(rand.N(killWithin))
+		if err := agent.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		tr.more(1)
+	}
+	if _, err := m.StartAgent(m.patient(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, patience, "the agent is well again", func() bool { return m.status("shop").State == wire.StateOK })
+	tr.more(50)
 	if sent, lost := tr.end(); lost != 0 {
 		t.Errorf("%d of %d packets lost", lost, sent)
 	}
 	after := m.status("shop")
 	if now := linkIndex(t, shop, after.Interfaces[0].Name); now != index {
 		t.Errorf("the interface had index %d and has %d", index, now)
+	}
+	if a, b := before.Interfaces[0], after.Interfaces[0]; a.Name != b.Name || a.Port != b.Port || a.PublicKey != b.PublicKey {
+		t.Errorf("the interface was %+v and is %+v", a, b)
 	}
 	if a, b := before.Peers[0], after.Peers[0]; b.RxBytes <= a.RxBytes || b.TxBytes <= a.TxBytes {
 		t.Errorf("counters began anew: %d/%d, then %d/%d", a.RxBytes, a.TxBytes, b.RxBytes, b.TxBytes)

@@ -170,8 +170,20 @@ func furnish(t testing.TB, h *lab.Host) {
 	})
 	if _, err := exec.LookPath("nft"); err == nil {
 		cmd := h.Command(t.Context(), "nft", "-f", "-")
-		cmd.Stdin = strings.NewReader("table inet filter { chain input { type filter hook input priority 0; tcp dport 22 accept; } }\n" +
-			"table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 masquerade; } }\n")
+		cmd.Stdin = strings.NewReader(`
+table inet filter {
+	chain input {
+		type filter hook input priority 0
+		tcp dport 22 accept
+	}
+}
+table ip nat {
+	chain post {
+		type nat hook postrouting priority 100
+		ip saddr 172.17.0.0/16 masquerade
+	}
+}
+`)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Logf("no foreign nftables here: %v: %s", err, out)
 		}
