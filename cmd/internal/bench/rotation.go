@@ -127,6 +127,7 @@ type outcome struct {
 	worst    []load.Count
 	stream   load.StreamCount
 	requests load.RequestCount
+	dropped  int // by the machine itself, see machineDrops
 }
 
 // under does something while all traffic flows, and says how long that took.
@@ -145,12 +146,12 @@ func (r *rotor) under(ctx context.Context, rate int, do func() error) (took time
 	if err != nil {
 		return 0, o, err
 	}
-	start := time.Now()
+	start, dropped := time.Now(), machineDrops()
 	err = do()
 	took = time.Since(start)
 	o.requests, o.stream = requests.Stop(), stream.Stop()
 	counts, stopped := packets.Stop()
-	o.packets = load.Total(counts)
+	o.packets, o.dropped = load.Total(counts), machineDrops()-dropped
 	o.worst = slices.DeleteFunc(counts, func(c load.Count) bool { return c.Lost == 0 })
 	return took, o, errors.Join(err, stopped, ctx.Err())
 }
@@ -188,6 +189,10 @@ func (r *rotor) compare(ctx context.Context, rate int) ([]Row, error) {
 		{
 			What: what + "packets lost (undisturbed)", Target: "0", OK: o.packets.Lost == 0,
 			Measured: fmt.Sprintf("%d of %d (%d of %d)", o.packets.Lost, o.packets.Sent, calm.packets.Lost, calm.packets.Sent),
+		},
+		{
+			What: what + "of these, dropped by the busy machine between two links, at most (undisturbed)", Target: "", OK: true,
+			Measured: fmt.Sprintf("%d (%d)", o.dropped, calm.dropped),
 		},
 		{
 			What: what + "longest gap between packets (undisturbed)", Target: "≤ + 20 ms",
@@ -244,7 +249,7 @@ func (r *rotor) rotate(ctx context.Context, apart bool) (time.Duration, error) {
 		}
 		if v.Phase == peers.PhaseIdle {
 			took := time.Since(start)
-			fmt.Fprintf(os.Stderr, "generation %d after %.1f s\n", v.Generation, took.Seconds())
+			fmt.Fprintf(os.Stderr, "generation %d after %.1f s, at %v\n", v.Generation, took.Seconds(), time.Now().Format(time.TimeOnly))
 			return took, nil
 		}
 		if err := rest(ctx, 200*time.Millisecond); err != nil {

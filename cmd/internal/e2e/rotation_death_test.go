@@ -35,6 +35,12 @@ type death struct{ host, point string }
 
 func (d death) String() string { return d.host + " at " + d.point }
 
+// skipped reports whether a rotation may pass a point by: where all pairs settle together, the older generation ends for
+// all hosts before any of them drops a peer of it.
+func (d death) skipped() bool {
+	return d.point == agentpoint.RetireHeard || d.point == agentpoint.PeerRetired
+}
+
 // deaths are the cases of TestRotationSurvivesDeaths. In each of the representative ones the controller and all agents
 // die, at different points, so that every point of an agent is there. The whole matrix has each daemon die alone at each
 // of its points, and every two points of two daemons together.
@@ -131,7 +137,7 @@ func (m *mesh) dying(deaths []death) {
 	m.onlyGeneration(g)
 	m.t.Logf("%v in all, %v after the last one rose; %d of %d died", time.Since(began).Round(time.Millisecond),
 		time.Since(since).Round(time.Millisecond), risen, len(deaths))
-	if len(deaths) == 1 && risen == 0 {
+	if len(deaths) == 1 && risen == 0 && !deaths[0].skipped() {
 		m.t.Errorf("%v was never come to", deaths[0])
 	}
 	for name, f := range flows {
