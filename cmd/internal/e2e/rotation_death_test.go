@@ -132,6 +132,7 @@ func (m *mesh) dying(deaths []death) {
 	// The order may be lost with the controller that got it.
 	_, _, _ = m.run(lab.DefaultController, "rotate", "--reason", "test")
 	risen := m.raise(g, deaths)
+	m.over(g) // which begins it again if that is needed
 	since := time.Now()
 	m.rotated(g, converges)
 	m.onlyGeneration(g)
