@@ -57,7 +57,7 @@ func purged(w *world, bare map[string]string) {
 		if m.is("ip link show "+link) || m.is("nft list table inet warren") || m.is("ip route show table all proto 119 | grep -q .") {
 			m.t.Errorf("%s: removal leaves links, rules or routes:\n%s", m.name, m.sh("ip -br link; ip route; nft list ruleset"))
 		}
-		m.install(second, "warren-agent")
+		m.install(m.sh("dpkg-query -W -f '${Version}' warren"), "warren-agent")
 		if after := m.well(); after.ID != before.ID {
 			m.t.Errorf("%s: installed again it is %s, before %s", m.name, after.ID, before.ID)
 		}
