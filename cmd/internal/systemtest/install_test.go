@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // The versions that the packages are built as.
@@ -33,7 +34,9 @@ func (m *machine) install(version string, packages ...string) {
 	for _, p := range packages {
 		debs = append(debs, fmt.Sprintf("/payload/%s/%s_%s_amd64.deb", version, p, version))
 	}
+	start := time.Now()
 	m.sh("DEBIAN_FRONTEND=noninteractive dpkg -i " + strings.Join(debs, " "))
+	m.t.Logf("%s: installed %s %s in %.0f s", m.name, strings.Join(packages, ", "), version, time.Since(start).Seconds())
 }
 
 // hardened holds the units, as they are installed, against what the project promises.

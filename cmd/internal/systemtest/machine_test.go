@@ -63,7 +63,8 @@ func (m *machine) end() {
 // journal shows the end of what our units and the kernel said.
 func (m *machine) journal() {
 	r, err := m.try("journalctl -b --no-pager -o short-monotonic -n 150 -u 'warren*' -u systemd-networkd; " +
-		"systemctl --no-pager --failed; ip -br addr; ip route; wg show all dump | cut -f1,4-8; nft list ruleset | head -60")
+		"systemctl --no-pager -n 0 status 'warren*'; systemctl --no-pager list-jobs; systemctl --no-pager --failed; " +
+		"ip -br addr; ip route; wg show all dump | cut -f1,4-8; nft list ruleset | head -60")
 	if err != nil {
 		m.t.Logf("%s does not answer any more: %v\n%s", m.name, err, m.guest.Console())
 		return

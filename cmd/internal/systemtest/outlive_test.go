@@ -86,6 +86,10 @@ func outlives(w *world) {
 		if s := m.well(); !strings.HasPrefix(s.Version, second+" ") {
 			m.t.Errorf("after the upgrade %s has version %q", m.name, s.Version)
 		}
+		// A program that does not end when it is told to, or is not ready in time, would make others wait.
+		if late := m.sh("journalctl -b --no-pager _PID=1 | grep 'warren-.* timed out' || true"); late != "" {
+			m.t.Errorf("%s: a unit took too long:\n%s", m.name, late)
+		}
 	}
 	s.lossless()
 }

@@ -92,12 +92,18 @@ func (w *world) boot(t *testing.T) error {
 	return errors.Join(errs...)
 }
 
-// on gives the machines to a part of the test.
+// on gives the machines to a part of the test, and shows what they said if it fails.
 func (w *world) on(t *testing.T) *world {
 	shop, warehouse := *w.shop, *w.warehouse
 	shop.t, warehouse.t = t, t
 	part := &world{&shop, &warehouse}
-	t.Cleanup(func() { w.shop.guest, w.warehouse.guest = shop.guest, warehouse.guest })
+	t.Cleanup(func() {
+		w.shop.guest, w.warehouse.guest = shop.guest, warehouse.guest
+		if t.Failed() { // before somebody mends the machines by a reset
+			shop.journal()
+			warehouse.journal()
+		}
+	})
 	return part
 }
 
