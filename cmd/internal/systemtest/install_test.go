@@ -20,7 +20,7 @@ const module = "github.com/warren-mesh/warren/"
 // buildVersion builds the packages of this checkout as those of a version.
 func buildVersion(ctx context.Context, folder, version string) error {
 	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", "../../..", "packages", "DIST="+folder, "VERSION="+version)
-	cmd.Env = append(os.Environ(), "ARCHES=amd64")
+	cmd.Env = append(os.Environ(), "ARCHES=amd64", "KINDS=deb")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make packages: %v\n%s", err, out)
 	}
