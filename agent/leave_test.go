@@ -199,6 +199,54 @@ func TestLeaveGoesOn(t *testing.T) {
 	})
 }
 
+// TestLeaveStopsHalfway: the interface is gone already when something else fails, and nobody makes it again.
+func TestLeaveStopsHalfway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := two(t)
+		time.Sleep(5 * time.Second)
+		r.kernel.Refuse(func(s peers.Step) error {
+			if _, del := s.(peers.DelLink); !del {
+				return errors.New("not now")
+			}
+			return nil
+		})
+		if _, code := r.leave(false); code != "leave-incomplete" {
+			t.Errorf("fault %q", code)
+		}
+		r.kernel.Refuse(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := r.state(); len(s.Links) > 0 {
+			t.Errorf("built again:\n%s", r.kernel)
+		}
+		if _, code := r.leave(true); code != "" {
+			t.Errorf("the second time: fault %q", code)
+		}
+		r.gone()
+	})
+}
+
+// TestLeaveForgetsUnsavedPlan: a plan that could not be kept on disk, and waits for another try, is not written into the
+// data directory of a host that has left.
+func TestLeaveForgetsUnsavedPlan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := two(t)
+		time.Sleep(5 * time.Second)
+		if err := os.Mkdir(filepath.Join(r.dir, "plan.tmp"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		other, _ := r.c.Inventory().HostNamed("accounting")
+		r.c.Apply(peers.SetHostState{ID: other.ID, State: peers.HostSuspended})
+		r.eventually("the plan cannot be kept", time.Second, func() bool { return strings.Contains(codes(r.status()), "disk") })
+		if _, code := r.leave(false); code != "" {
+			t.Errorf("fault %q", code)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.gone()
+	})
+}
+
 // TestLeaveSpares: a link in our name that is somebody else's, a network of his and a file of his stay.
 func TestLeaveSpares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

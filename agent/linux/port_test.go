@@ -41,8 +41,8 @@ func TestPortOfSomebody(t *testing.T) {
 	if l := s.link(t, "wrn0"); !l.Up || l.Port != 51820 {
 		t.Errorf("the other interface: %+v", l)
 	}
-	if l := s.link(t, "wrn1"); l.Port != 0 && l.Port != 51821 {
-		t.Errorf("it has taken port %d instead", l.Port)
+	if l := s.link(t, "wrn1"); l.Up || l.Port != 0 && l.Port != 51821 {
+		t.Errorf("it must stay down, for it would take any other port: %+v", l)
 	}
 	other.Close()
 	s.apply(t, steps[1:]...)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/agent/linux/nettest"
 	"github.com/warren-mesh/warren/agent/store"
@@ -128,5 +129,46 @@ func TestCleanRunning(t *testing.T) {
 	var h daemon.Hinted
 	if !errors.As(err, &h) || !strings.Contains(h.Hint(), "warren leave") {
 		t.Errorf("got %v, want a hint with warren leave", err)
+	}
+}
+
+// TestCleanLocked: an agent that does not answer any more, or not here, still has its data directory.
+func TestCleanLocked(t *testing.T) {
+	nettest.Alone(t)
+	_, overlay, _ := net.ParseCIDR("10.90.0.0/16")
+	ours := &netlink.Route{Dst: overlay, Type: unix.RTN_UNREACHABLE, Protocol: peers.RouteProtocol}
+	if err := netlink.RouteAdd(ours); err != nil {
+		t.Fatal(err)
+	}
+	routes := func() int {
+		t.Helper()
+		all, err := netlink.RouteListFiltered(netlink.FAMILY_V4, ours, netlink.RT_FILTER_PROTOCOL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	o := settings(t.TempDir())
+	files, err := store.Open(o.dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := files.PutPins(peers.Pins{}); err != nil {
+		t.Fatal(err)
+	}
+	err = clean(t.Context(), o, false, &bytes.Buffer{})
+	var h daemon.Hinted
+	if !errors.As(err, &h) || !strings.Contains(h.Hint(), "systemctl stop warren-agent") {
+		t.Errorf("got %v, want a hint to stop the agent", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.dataDir, "pins")); err != nil || routes() != 1 {
+		t.Errorf("it was cleaned under the agent: %v, %d routes", err, routes())
+	}
+	if err := files.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cleaned(t, o)
+	if _, err := os.Stat(o.dataDir); err == nil || routes() != 0 {
+		t.Errorf("without the lock it is not cleaned: %v, %d routes", err, routes())
 	}
 }
