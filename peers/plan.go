@@ -72,6 +72,8 @@ type Self struct {
 	Joined   Revision   `json:"joined"`
 	Origin   HostID     `json:"origin,omitempty"` // with which it has enrolled, where that was another one
 	Rekey    bool       `json:"rekey,omitempty"`  // it shall make a new identity now
+	// Forwards are the prefixes of its site that the others reach by way of this host.
+	Forwards []netip.Prefix `json:"forwards,omitempty"`
 }
 
 // origin is the id with which the host has enrolled.
@@ -139,6 +141,7 @@ func (inv *Inventory) PlanAlone(id HostID) (Plan, error) {
 		},
 	}
 	p.Self.Rekey = h.Rekey != nil && len(m.Generations) == 1
+	p.Self.Forwards = inv.forwards(h)
 	if from := h.Origin(); from != h.ID {
 		p.Self.Origin = from
 	}
@@ -195,18 +198,34 @@ func (p *Peer) candidates(ipv6 bool) []Endpoint {
 	return out
 }
 
-// gateways are the prefixes of each site by the first of its gateways that is in anybody's plan.
+// gateways are the prefixes of each site by the host that forwards for it.
 func (inv *Inventory) gateways() map[HostID][]netip.Prefix {
 	out := map[HostID][]netip.Prefix{}
 	for _, s := range inv.Sites {
-		for _, gw := range s.Gateways {
-			if h, ok := inv.HostNamed(gw); ok && inv.planned(h) {
-				out[h.ID] = s.Prefixes // a host belongs to one site
-				break
-			}
+		if h := inv.gateway(s); h != nil {
+			out[h.ID] = s.Prefixes // a host belongs to one site
 		}
 	}
 	return out
+}
+
+// gateway is the first of a site's gateways that is in anybody's plan, nil for none.
+func (inv *Inventory) gateway(s *Site) *Host {
+	for _, name := range s.Gateways {
+		if h, ok := inv.HostNamed(name); ok && inv.planned(h) {
+			return h
+		}
+	}
+	return nil
+}
+
+// forwards is what gateways has for one host, without a look at all the others.
+func (inv *Inventory) forwards(h *Host) []netip.Prefix {
+	s := inv.Sites[h.Site]
+	if s == nil || !slices.Contains(s.Gateways, h.Name) || inv.gateway(s) != h {
+		return nil
+	}
+	return s.Prefixes
 }
 
 // planned reports whether a host is in the plans of others.

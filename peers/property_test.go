@@ -210,6 +210,9 @@ func checkPlan(t *rapid.T, inv *peers.Inventory, p peers.Plan) {
 	if !slices.IsSortedFunc(p.Peers, peers.ComparePeers) {
 		t.Fatalf("the peers of %s are not in order", p.Self.Name)
 	}
+	if record, _ := inv.Peer(p.Self.ID); !slices.Equal(p.Self.Forwards, record.Prefixes[min(2, len(record.Prefixes)):]) {
+		t.Fatalf("%s is told that it forwards for %v, and the others that it does for %v", p.Self.Name, p.Self.Forwards, record.Prefixes)
+	}
 	again := planWithSecrets(t, shuffled(inv), p.Self.Name)
 	if !reflect.DeepEqual(p, again) {
 		t.Fatalf("the plan of %s is not the same every time:\n%+v\n%+v", p.Self.Name, p, again)

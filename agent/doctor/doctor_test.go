@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,6 +102,44 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
+// gateway makes the host one of a site with a prefix of each family.
+func gateway(p *patient, forward4, forward6 string) {
+	p.plan.Self.Forwards = []netip.Prefix{netip.MustParsePrefix("10.20.0.0/24"), netip.MustParsePrefix("2001:db8:20::/48")}
+	p.files = map[string]string{
+		"proc/sys/net/ipv4/ip_forward": forward4 + "\n", "proc/sys/net/ipv6/conf/all/forwarding": forward6 + "\n",
+	}
+}
+
+// TestForwarding: each family counts where the site has prefixes and the host has addresses of it, and a host
+// that is no gateway may have what it likes.
+func TestForwarding(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		infect func(p *patient)
+		want   []string
+	}{
+		{"no gateway", func(p *patient) { gateway(p, "0", "0"); p.plan.Self.Forwards = nil }, nil},
+		{"both off", func(p *patient) { gateway(p, "0", "0") }, []string{"warning", "warning"}},
+		{"IPv6 off", func(p *patient) { gateway(p, "1", "0") }, []string{"ok", "warning"}},
+		{"without IPv6", func(p *patient) { gateway(p, "1", "0"); p.state.IPv6 = false }, []string{"ok"}},
+		{"both on, IPv6 in another way", func(p *patient) { gateway(p, "1", "2") }, []string{"ok", "ok"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := healthy()
+			c.infect(p)
+			var got []string
+			for _, f := range p.examine(t) {
+				if f.Check == "forwarding" {
+					got = append(got, f.Result)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func down(p *patient) *wire.PeerStatus {
 	row := &p.status.Peers[0]
 	row.State, row.LastHandshake, row.Endpoint = wire.PeerDown, nil, ""
@@ -163,6 +202,13 @@ func TestIllnesses(t *testing.T) {
 		{"own network in the overlay", func(p *patient) {
 			p.state.Foreign = []peers.Foreign{{Prefix: netip.MustParsePrefix("10.90.3.0/24"), Link: "docker0"}}
 		}, "routes", "failed", "docker0", "docker0"},
+		{"a gateway", func(p *patient) { gateway(p, "1", "1") }, "forwarding", "ok", "net.ipv4.ip_forward is on", ""},
+		{"a gateway without forwarding", func(p *patient) { gateway(p, "0", "1") }, "forwarding", "warning", "reach 10.20.0.0/24 by way of this host", "sysctl -w net.ipv4.ip_forward=1"},
+		{"a gateway of IPv6 without", func(p *patient) {
+			gateway(p, "1", "0")
+			p.plan.Self.Forwards = p.plan.Self.Forwards[1:]
+		}, "forwarding", "warning", "2001:db8:20::/48", "sysctl -w net.ipv6.conf.all.forwarding=1"},
+		{"a gateway that cannot be looked at", func(p *patient) { gateway(p, "1", "1"); p.files = nil }, "forwarding", "skipped", "cannot be read", "sysctl"},
 		{"route missing", func(p *patient) { p.state.Routes = nil }, "routes", "failed", "1 routes", "ip route"},
 		{"peer never heard", func(p *patient) { down(p).TxBytes = 148 }, "peer/warehouse", "failed", "never heard; tried 198.51.100.2:51821 (pinned)", "firewall"},
 		{"peer silent", func(p *patient) {

@@ -1,9 +1,12 @@
 package doctor
 
 import (
+	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
@@ -77,6 +80,36 @@ func (p *patient) reversePath() []wire.Finding {
 	}
 	if len(out) == 0 {
 		out = append(out, finding("rp-filter", ok, "", "not strict on the tunnels"))
+	}
+	return out
+}
+
+// forwarding looks at what a gateway of a site needs, and says nothing on other hosts. The agent leaves these
+// settings to the host: they make a router of it for all networks that it has.
+func (d *Doctor) forwarding(p *patient) []wire.Finding {
+	var out []wire.Finding
+	for _, family := range []struct {
+		setting string
+		has     func(netip.Prefix) bool
+	}{
+		{"net.ipv4.ip_forward", func(f netip.Prefix) bool { return f.Addr().Is4() }},
+		{"net.ipv6.conf.all.forwarding", func(f netip.Prefix) bool { return f.Addr().Is6() && p.state.IPv6 }},
+	} {
+		i := slices.IndexFunc(p.plan.Self.Forwards, family.has)
+		if i < 0 {
+			continue
+		}
+		value, err := fs.ReadFile(d.Root, "proc/sys/"+strings.ReplaceAll(family.setting, ".", "/"))
+		switch {
+		case err != nil:
+			out = append(out, finding("forwarding", skipped, "sysctl "+family.setting, "%s cannot be read: %v", family.setting, err))
+		case strings.TrimSpace(string(value)) == "0":
+			out = append(out, finding("forwarding", warning,
+				fmt.Sprintf("sysctl -w %[1]s=1; and to keep it: echo %[1]s=1 > /etc/sysctl.d/90-warren-gateway.conf", family.setting),
+				"the others reach %v by way of this host, which forwards nothing: %s is 0", p.plan.Self.Forwards[i], family.setting))
+		default:
+			out = append(out, finding("forwarding", ok, "", "%s is on", family.setting))
+		}
 	}
 	return out
 }
