@@ -21,7 +21,8 @@ const (
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Look for known causes of trouble", Args: cli.Args(),
-		Long: `Look for known causes of trouble on this host, and name the remedy.
+		Long: `Look for known causes of trouble on this host, and name the remedy. Where systemd runs, the units of the
+daemons are held against the ones of the packages, too.
 
 Exit codes: 0 nothing found, 1 something is broken, 3 there are warnings, 4 the agent does not run.`,
 		Example: "  warren doctor\n  warren doctor -o json | jq '.[] | select(.result == \"failed\")'",
@@ -30,6 +31,7 @@ Exit codes: 0 nothing found, 1 something is broken, 3 there are warnings, 4 the 
 			if err := a.agent(cmd).Call(cmd.Context(), http.MethodGet, wire.PathDoctor, nil, &findings); err != nil {
 				return err
 			}
+			findings = append(findings, units(cmd.Context())...)
 			if err := a.show(listed(findings), func(p *cli.Page) { viewFindings(p, findings) }); err != nil {
 				return err
 			}

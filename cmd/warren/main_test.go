@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,9 +9,20 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the scripts run the real program: testscript starts this test binary again, as warren.
+// TestMain lets the scripts run the real program: testscript starts this test binary again, as warren. It is
+// their systemctl as well, or they would depend on what is installed here.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"warren": main})
+	testscript.Main(m, map[string]func(){"warren": main, "systemctl": systemctl})
+}
+
+// systemctl shows what the script has in a file of the unit's name. Without one, systemd does not run.
+func systemctl() {
+	shown, err := os.ReadFile(filepath.Join(os.Getenv("WORK"), os.Args[len(os.Args)-1]))
+	if err != nil || os.Args[1] != "show" {
+		fmt.Fprintln(os.Stderr, "System has not been booted with systemd as init system (PID 1). Can't operate.")
+		os.Exit(1)
+	}
+	fmt.Print(string(shown))
 }
 
 // TestScripts runs testdata/*.txtar: what the program prints and returns, against daemons that speak

@@ -2,11 +2,15 @@ package systemtest
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/warren-mesh/warren/peers/wire"
 )
 
 // The versions that the packages are built as.
@@ -57,4 +61,41 @@ func (m *machine) hardened(exposure map[string]string) {
 			m.t.Errorf("%s is exposed more than %s tenths:\n%s", unit, most, r.Stdout)
 		}
 	}
+}
+
+// unitsKnown has the doctor look at the units of a machine: as they are installed, and with a drop-in.
+func (m *machine) unitsKnown(units ...string) {
+	m.t.Helper()
+	const folder = "/etc/systemd/system/warren-agent.service.d"
+	for unit, f := range m.unitFindings() {
+		m.t.Logf("%s: %s: %s", m.name, unit, f.Message)
+	}
+	for _, unit := range units {
+		if f := m.unitFindings()["unit/"+unit]; f.Result != "ok" {
+			m.t.Errorf("of %s as shipped the doctor says %+v", unit, f)
+		}
+	}
+	m.sh("mkdir " + folder + " && printf '[Service]\\nProtectHome=no\\n' > " + folder + "/lax.conf && systemctl daemon-reload")
+	f := m.unitFindings()["unit/warren-agent"]
+	if f.Result != "warning" || !strings.Contains(f.Message, "ProtectHome") || !strings.Contains(f.Message, folder+"/lax.conf") {
+		m.t.Errorf("of a unit that was made lax the doctor says %+v", f)
+	}
+	m.sh("rm -r " + folder + " && systemctl daemon-reload")
+}
+
+// unitFindings are what the doctor has found of units, by check.
+func (m *machine) unitFindings() map[string]wire.Finding {
+	m.t.Helper()
+	r, err := m.try("warren doctor -o json")
+	var all []wire.Finding
+	if err := errors.Join(err, json.Unmarshal([]byte(r.Stdout), &all)); err != nil {
+		m.t.Fatalf("%s: warren doctor: %v\n%s%s", m.name, err, r.Stdout, r.Stderr)
+	}
+	found := map[string]wire.Finding{}
+	for _, f := range all {
+		if strings.HasPrefix(f.Check, "unit/") {
+			found[f.Check] = f
+		}
+	}
+	return found
 }

@@ -58,6 +58,8 @@ func installed(w *world) {
 			m.t.Errorf("the backend of %s is %s, want kernel", m.name, s.Backend)
 		}
 	}
+	w.warehouse.unitsKnown("warren-agent", "warren-controller")
+	w.shop.unitsKnown("warren-agent")
 	s := w.shop.stream(w.warehouse, w.warehouse.well().Address)
 	s.more(2 * perSecond)
 	s.lossless()
