@@ -7,8 +7,10 @@ import (
 )
 
 // A snapshotScript tells all of the machine that a package may have changed: files with their modes and owners, contents of
-// /etc, users, units, and the network. What changes by itself is left out.
+// /etc, users, units, and the network. What changes by itself is left out, and so is send_redirects of all interfaces:
+// the kernel's WireGuard turns it off when an interface comes up, whoever made that, and never puts it back.
 const snapshotScript = `export LC_ALL=C
+systemctl is-system-running --wait >/dev/null || true
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /payload -o -path /tmp -o -path /var/tmp \
 	-o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/lib/NetworkManager -o -path /var/lib/hand \
 	-o -path /var/cache -o -path /root -o -path '/etc/*-' -o -path /etc/.pwd.lock -o -path /etc/machine-id \
@@ -16,12 +18,14 @@ find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /
 find /etc -type f ! -name '*-' ! -name machine-id ! -name ld.so.cache -exec sha256sum {} + | sort -k2
 find /run -name '*warren*' -o -name 'wrn*' -o -path /run/wireguard | sort
 getent passwd | sort; getent group | sort
-systemctl list-unit-files --no-legend --no-pager --type=service,target,timer,socket,path,mount | awk '{print "unit", $1, $2}' | grep -v '@.*-'
+units=$(systemctl list-unit-files --no-legend --no-pager --type=service,target,timer,socket,path,mount) || exit 1
+echo "$units" | awk '{print "unit", $1, $2}' | grep -v '@.*-'
 ip -br link | awk '{print "link", $1}'
 ip -br addr
 ip route show table all | sort; ip -6 route show table all | sed 's/expires [0-9]*sec//' | sort; ip rule; ip -6 rule
 nft list ruleset
-grep -r . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv?/conf/all /proc/sys/net/ipv?/conf/default /proc/sys/net/ipv?/conf/eth0 2>/dev/null
+grep -r . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv?/conf/all /proc/sys/net/ipv?/conf/default /proc/sys/net/ipv?/conf/eth0 2>/dev/null |
+	grep -v /all/send_redirects:
 pgrep -a warren || true`
 
 // snapshots are those of all machines, by name.
