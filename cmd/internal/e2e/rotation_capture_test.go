@@ -25,8 +25,9 @@ func TestRetiredKeysAreSilent(t *testing.T) {
 	for _, s := range before.Sessions {
 		known[tap.Session{To: s.To, Index: s.Index}] = true
 	}
-	// Each pair has one in either direction, and each message crosses two links.
-	if len(known) != 6 || before.Packets.Data == 0 || before.Packets.Other != 0 {
+	// Each pair has one in either direction, or two where both ends began a handshake at the same moment, and each
+	// message crosses two links.
+	if len(known) < 6 || before.Packets.Data == 0 || before.Packets.Other != 0 {
 		t.Errorf("before: sessions %v, packets %+v, others %v", before.Sessions, before.Packets, before.Others)
 	}
 	for _, s := range after.Sessions {
@@ -34,7 +35,7 @@ func TestRetiredKeysAreSilent(t *testing.T) {
 			t.Errorf("%d packets are still of an old session: %+v", s.Packets, s)
 		}
 	}
-	if len(after.Sessions) != 12 || after.Packets.Data == 0 || after.Packets.Other != 0 {
+	if len(after.Sessions) < 12 || after.Packets.Data == 0 || after.Packets.Other != 0 {
 		t.Errorf("after: sessions %v, packets %+v, others %v", after.Sessions, after.Packets, after.Others)
 	}
 	for name, f := range flows {
