@@ -87,8 +87,7 @@ in_root getent group warren warren-admin warren-agent warren-controller || :
 # The databases of dpkg, man and shadow have changed, and nothing else is there that was not before.
 find "$work/upper" ! -type d | sort | comm -13 "$work/before" - | sed "s|^$work/upper||" |
 	grep -vE '^/var/(lib/dpkg|cache/man|log|lib/systemd/deb-systemd)|^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|^/etc/.pwd.lock$' || :
-find "$root" -xdev -name '*warren*' -not -path "$root/tmp/*" -not -path "$root/proc/*" -not -path "$root/root/*" \
-	-not -path "$root/work/*" -not -path "$root/home/*" | sed "s|^$root||"
+find "$work/upper" -name '*warren*' -not -path "$work/upper/tmp/*" | sed "s|^$work/upper||"
 
 say an image that is built without systemd
 rm -r "$root/run/systemd" "$root/usr/local/sbin/systemctl"
