@@ -60,6 +60,10 @@ type Config struct {
 	Port      uint16           // UDP, of slot 0; slot 1 uses the next one
 	Pinned    []peers.Endpoint // where the operator says that this host is reached
 	Addresses func() ([]netip.Addr, error)
+	// Counters are those of the guard, by their names.
+	Counters func(context.Context) (map[string]peers.Counter, error)
+	// NoFirewall wants no rule of ours at all; NoLeakGuard lets packets for the mesh leave by any way.
+	NoFirewall, NoLeakGuard bool
 }
 
 // An Agent is the agent of one host. Run is its one loop; the other methods ask the loop.

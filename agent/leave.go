@@ -177,7 +177,7 @@ func (l *loop) forget() {
 	l.plan, l.seen, l.health, l.pace, l.healing = nil, observation{}, health{}, pace{}, healing{}
 	l.trials.of = nil
 	l.trouble = trouble{}
-	l.link, l.built, l.kept = link{}, 0, peers.Moved{}
+	l.link, l.built, l.kept, l.keptGuard = link{}, 0, peers.Moved{}, ""
 	l.Prober.Answer(nil, nil)
 }
 

@@ -40,7 +40,7 @@ func (r *rig) leave(force bool) (steps, code string) {
 func (r *rig) gone() {
 	r.t.Helper()
 	state := r.state()
-	if len(state.Links) > 0 || len(state.Routes) > 0 {
+	if len(state.Links) > 0 || len(state.Routes) > 0 || state.Guard.There {
 		r.t.Errorf("left in the kernel:\n%s", r.kernel)
 	}
 	entries, err := os.ReadDir(r.dir)
@@ -55,6 +55,11 @@ func (r *rig) gone() {
 	}
 }
 
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 func (r *rig) listed() bool {
 	_, there := r.c.Inventory().HostNamed("shop1")
 	return there
@@ -65,6 +70,8 @@ func TestLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := two(t)
 		was := r.status().ID
+		kept := filepath.Join(r.dir, "guard")
+		r.eventually("the guard is on disk", 10*time.Second, func() bool { return isThere(kept) })
 		if steps, code := r.leave(false); code != "" || !strings.Contains(steps, "controller") {
 			t.Fatalf("leave: %q, %s", code, steps)
 		}
@@ -85,6 +92,7 @@ func TestLeave(t *testing.T) {
 		if r.status().ID == was {
 			t.Error("it came back with the identity that it had wiped")
 		}
+		r.eventually("the guard is on disk again", 10*time.Second, func() bool { return isThere(kept) })
 		time.Sleep(5 * time.Second)
 		r.c.Down(true)
 		r.restart()

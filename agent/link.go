@@ -126,7 +126,7 @@ func (l *loop) keepControllers() {
 func (l *loop) hello() wire.Hello {
 	return wire.Hello{
 		Protocol: wire.Protocol, Session: l.link.session, Version: l.Version, Backend: l.Kernel.Backend(),
-		Port: l.Port, Endpoints: l.link.local, Keys: l.me.signed, Retires: true,
+		Port: l.Port, Endpoints: l.link.local, Keys: l.me.signed, Gate: peers.GateVersion, Retires: true,
 	}
 }
 

@@ -41,6 +41,8 @@ type loop struct {
 	kept    peers.Moved      // how far this host is with leaving a generation, as on disk
 	trials  trials
 	clock   clock
+	// keptGuard is the digest of the guard that is on disk, or on its way there.
+	keptGuard string
 
 	resuming bool // an enrolment is being finished in the background
 	tasks    sync.WaitGroup

@@ -19,6 +19,7 @@ type planned struct {
 	since    time.Time
 	applied  bool       // at least once without a failure
 	pins     peers.Pins // to keep with the plan; nil where nothing is new
+	guarded  *guarded   // nil until it is compiled
 }
 
 // A memo remembers which signatures of WireGuard keys were found good or bad, so that a plan of a thousand

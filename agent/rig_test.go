@@ -62,6 +62,7 @@ func (r *rig) start() {
 		Log:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Dial: r.c.Dial, Version: "1.2.3", Port: r.port,
 		Addresses: func() ([]netip.Addr, error) { return r.addresses(), nil },
+		Counters:  r.kernel.Counters,
 	}
 	r.edit(&c)
 	r.agent = agent.New(c)

@@ -23,6 +23,7 @@ type saver struct {
 	writing sync.Mutex // held while something is written
 	mu      sync.Mutex
 	next    *planned
+	guard   *peers.Guard
 	more    chan struct{}
 }
 
@@ -60,12 +61,15 @@ func (s *saver) putBack(p *planned) {
 	}
 }
 
-// discard forgets the plan that waits, and returns when none is being written.
+// discard forgets what waits, and returns when nothing is being written.
 func (s *saver) discard() {
 	s.take()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.take() // a write that failed has put it back
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guard = nil
 }
 
 // start begins to save; stop saves what is left and returns when that is done.
@@ -115,9 +119,10 @@ func poke(c chan struct{}) {
 func (s *saver) save() (ok bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	errGuard := s.saveGuard()
 	p := s.take()
 	if p == nil {
-		return true
+		return errGuard == nil
 	}
 	err := s.store.PutPlan(p.received, p.head)
 	if err == nil && p.pins != nil {
@@ -134,7 +139,33 @@ func (s *saver) save() (ok bool) {
 	case s.results <- saving{err: err, moved: p.received.Moved}:
 	default:
 	}
-	return err == nil
+	return err == nil && errGuard == nil
+}
+
+// offerGuard hands over the guard to keep.
+func (s *saver) offerGuard(g peers.Guard) {
+	s.mu.Lock()
+	s.guard = &g
+	s.mu.Unlock()
+	poke(s.more)
+}
+
+// saveGuard writes the guard that waits, if there is one. What fails is tried again, unless there is a newer one.
+func (s *saver) saveGuard() error {
+	s.mu.Lock()
+	g := s.guard
+	s.guard = nil
+	s.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	err := s.store.PutGuard(*g)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && s.guard == nil {
+		s.guard = g
+	}
+	return err
 }
 
 // A saving is how keeping a plan went.

@@ -34,6 +34,9 @@ func (l *loop) publish() {
 		trying = l.describePlan(&s, now)
 	}
 	s.Restored = l.healing.list()
+	if l.plan != nil {
+		s.Guard = l.guardStatus()
+	}
 	own := l.trouble.all()
 	s.Problems = append(own, l.controlProblems(view)...)
 	s.Notes = l.notes()
@@ -60,7 +63,8 @@ func (l *loop) notes() (out []peers.Problem) {
 	}
 	if why := l.seen.state.Guard.Fault; why != "" {
 		out = append(out, peers.Problem{
-			Code: "no-nftables", Message: why + ": large packets between networks behind hosts may be lost",
+			Code: "no-nftables", Message: why + ": large packets between networks behind hosts may be lost, and " +
+				"nothing keeps what is for the mesh from leaving outside of a tunnel",
 		})
 	}
 	return out

@@ -58,6 +58,7 @@ const (
 	fromClock
 	fromContests
 	fromController
+	fromGuard
 	fromDisk
 	lastSource = fromDisk
 )

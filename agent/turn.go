@@ -36,6 +36,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	now := time.Now()
 	l.watchClock(now)
 	want := l.feasible()
+	l.guard(&want)
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.trouble.set(fromPins, l.me.pins.Problems(want.Peers, now)...)
 	l.health.note(l.seen.state, &want, now)
@@ -57,6 +58,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.noteMoves(want)
 	good := l.seen.state
 	l.healing.good = &good
+	l.keepGuard(&want)
 }
 
 // take takes steps, looks at what has become of them, and reports whether all went well.
@@ -136,7 +138,11 @@ func (l *loop) feasible() peers.Plan {
 func (l *loop) missing(want peers.Plan) []peers.Step {
 	steps := peers.Diff(l.seen.state, want)
 	if !l.plan.fresh {
-		steps = peers.Building(steps)
+		building := peers.Building(steps)
+		if l.NoFirewall && slices.Contains(steps, peers.Step(peers.DelGuard{})) {
+			building = append(building, peers.DelGuard{}) // what the host's operator says waits for nobody
+		}
+		steps = building
 	}
 	return slices.DeleteFunc(steps, func(s peers.Step) bool {
 		set, ok := s.(peers.SetDevice)

@@ -122,6 +122,18 @@ type RetireGeneration struct {
 	Behind []HostID   `json:"behind,omitempty"`
 }
 
+// SetPolicy replaces the policy of the mesh. Its tests must hold.
+type SetPolicy struct {
+	Policy Policy `json:"policy"`
+}
+
+// LabelHost gives a host labels and takes some away.
+type LabelHost struct {
+	ID     HostID            `json:"id"`
+	Set    map[string]string `json:"set,omitempty"`
+	Remove []string          `json:"remove,omitempty"`
+}
+
 // Kind is "mesh.create".
 func (CreateMesh) Kind() string { return "mesh.create" }
 
@@ -164,6 +176,12 @@ func (StartGeneration) Kind() string { return "generation.start" }
 // Kind is "generation.retire".
 func (RetireGeneration) Kind() string { return "generation.retire" }
 
+// Kind is "policy.set".
+func (SetPolicy) Kind() string { return "policy.set" }
+
+// Kind is "host.label".
+func (LabelHost) Kind() string { return "host.label" }
+
 // decoders has one decoder for each kind of operation.
 func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 	return map[string]func(string, json.RawMessage) (Op, error){
@@ -186,6 +204,8 @@ func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 		SucceedHost{}.Kind():      decodeAs[SucceedHost],
 		RekeyMesh{}.Kind():        decodeAs[RekeyMesh],
 		SucceedMesh{}.Kind():      decodeAs[SucceedMesh],
+		SetPolicy{}.Kind():        decodeAs[SetPolicy],
+		LabelHost{}.Kind():        decodeAs[LabelHost],
 	}
 }
 

@@ -122,9 +122,17 @@ func (d *draft) bury(t Tombstone) {
 	d.touch("buried/" + string(t.ID))
 }
 
+func (d *draft) putPolicy(p Policy) {
+	d.next.Policy = &p
+	d.touch("policy")
+}
+
 func (d *draft) touchAll() {
 	if d.next.Revision > 0 {
 		d.touch("mesh")
+	}
+	if d.next.Policy != nil {
+		d.touch("policy")
 	}
 	for id := range d.next.Hosts {
 		d.touch("host/" + string(id))
@@ -162,6 +170,8 @@ func encodeObject(inv *Inventory, name string) json.RawMessage {
 	switch kind {
 	case "mesh":
 		v, ok = inv.Mesh, inv.Mesh.ID != ""
+	case "policy":
+		v, ok = inv.Policy, inv.Policy != nil
 	case "host":
 		v, ok = lookup(inv.Hosts, HostID(id))
 	case "site":
@@ -194,6 +204,8 @@ func (d *draft) load(name string, raw json.RawMessage) error {
 	switch kind {
 	case "mesh":
 		err = loadAs(raw, d.putMesh)
+	case "policy":
+		err = loadAs(raw, d.putPolicy)
 	case "host":
 		err = loadAs(raw, d.putHost)
 	case "site":

@@ -26,7 +26,7 @@ type Entry struct {
 }
 
 // An ObjectChange is one object of the inventory before and after a change; nil where it did not exist.
-// Keys are "mesh", "host/ID", "site/NAME", "token/ID", "admin/NAME" and "buried/ID".
+// Keys are "mesh", "policy", "host/ID", "site/NAME", "token/ID", "admin/NAME" and "buried/ID".
 type ObjectChange struct {
 	Key    string          `json:"key"`
 	Before json.RawMessage `json:"before,omitempty"`
@@ -120,6 +120,16 @@ func (e Entry) Hosts() (ids []HostID, all bool) {
 		all = len(e.Objects) > 0
 	}
 	return ids, all
+}
+
+// Everybody reports whether the entry may have changed what other hosts than its own see of each other, or
+// let in.
+func (e Entry) Everybody() bool {
+	switch e.Kind {
+	case SetPolicy{}.Kind(), SetSite{}.Kind(), RemoveSite{}.Kind():
+		return len(e.Objects) > 0
+	}
+	return false
 }
 
 // digest is SHA-256 over the JSON of the entry with a zero hash. The JSON is canonical because the

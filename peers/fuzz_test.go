@@ -30,6 +30,8 @@ func everyOp() []peers.Op {
 		succeed("shop", "shop-2"),
 		rekeyMesh("controller", "controller-2"),
 		peers.SucceedMesh{To: identityOf("controller-2").Identity()},
+		peers.SetPolicy{Policy: ordersPolicy()},
+		peers.LabelHost{ID: idOf("shop"), Set: map[string]string{"role": "till"}, Remove: []string{"old"}},
 	}
 }
 

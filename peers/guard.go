@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -13,7 +12,7 @@ const GuardTable = "warren"
 
 // guardEdition goes up when the same Guard is made into other rules than before, so that a newer agent
 // replaces the table that an older one has left.
-const guardEdition = 1
+const guardEdition = 2
 
 // A Guard is what must be in the nftables table of a host. The table is replaced as a whole and at once.
 // An empty guard has no table.
@@ -24,6 +23,8 @@ type Guard struct {
 	Clamp bool
 	// Knocks are the UDP ports of the slots, 0 for none, at which it notes from where handshakes are begun.
 	Knocks [2]uint16
+	// Wall lets packets pass or not; nil lets all pass.
+	Wall *Wall
 }
 
 // A Table is the nftables table as it is.
@@ -33,58 +34,31 @@ type Table struct {
 	Fault  string // why there can be none, for people; then the host does without
 }
 
-// Guard is the guard of a host with this plan.
+// Guard is the guard of a host with this plan: the one that it was given, or one without options.
 func (p Plan) Guard() Guard {
-	g := Guard{Clamp: len(p.Interfaces) > 0}
-	for _, in := range p.Interfaces {
-		g.Knocks[in.Generation.Slot()] = in.Port
+	if p.Guarded != nil {
+		return *p.Guarded
 	}
-	return g
+	return p.CompileGuard(GuardOptions{})
 }
 
 // IsEmpty reports whether the guard needs no table.
-func (g Guard) IsEmpty() bool { return g == Guard{} }
-
-// String prints the guard in the manner of nft(8).
-func (g Guard) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "table inet %s {\n", GuardTable)
-	if g.notes() {
-		for _, family := range []string{"ipv4", "ipv6"} {
-			fmt.Fprintf(&b, "\tset knocks_%s {\n\t\ttype %[1]s_addr\n\t\tsize %d\n\t\tflags dynamic,timeout\n\t\ttimeout %v\n\t}\n\n",
-				family, MostKnocks, KnockKept)
-		}
-	}
-	if g.Clamp {
-		b.WriteString("\tchain clamp {\n\t\ttype filter hook forward priority mangle; policy accept;\n")
-		for _, way := range []string{"iifname", "oifname"} {
-			fmt.Fprintf(&b, "\t\t%s \"wrn*\" tcp flags syn / syn,rst tcp option maxseg size set rt mtu\n", way)
-		}
-		b.WriteString("\t}\n")
-	}
-	if g.notes() {
-		b.WriteString("\n\tchain knocks {\n\t\ttype filter hook input priority mangle; policy accept;\n")
-		for _, port := range g.Knocks {
-			g.printKnocks(&b, port)
-		}
-		b.WriteString("\t}\n")
-	}
-	b.WriteString("}\n")
-	return b.String()
-}
+func (g Guard) IsEmpty() bool { return !g.Clamp && !g.notes() && g.Wall == nil }
 
 // notes reports whether the guard notes where handshakes are begun.
 func (g Guard) notes() bool { return g.Knocks != [2]uint16{} }
 
-// printKnocks prints what recognises the first message of a handshake: its length, type and reserved bytes.
-func (g Guard) printKnocks(b *strings.Builder, port uint16) {
-	if port == 0 {
-		return
+// knockRules recognise the first message of a handshake by its length, type and reserved bytes.
+func (g Guard) knockRules() (out []string) {
+	for _, port := range g.Knocks {
+		for _, family := range [][2]string{{"ip", "ipv4"}, {"ip6", "ipv6"}} {
+			if port != 0 {
+				out = append(out, fmt.Sprintf("udp dport %d udp length 156 @th,64,32 0x1000000 update @knocks_%s { %s saddr }",
+					port, family[1], family[0]))
+			}
+		}
 	}
-	for _, family := range [][2]string{{"ip", "ipv4"}, {"ip6", "ipv6"}} {
-		fmt.Fprintf(b, "\t\tudp dport %d udp length 156 @th,64,32 0x1000000 update @knocks_%s { %s saddr }\n",
-			port, family[1], family[0])
-	}
+	return out
 }
 
 // KnockKept is how long the guard remembers where a handshake was begun. It is begun again every 5 s.
@@ -96,7 +70,9 @@ const MostKnocks = 4096
 
 // Digest tells guards apart. It is kept in the table, so that an agent which finds one knows what it is.
 func (g Guard) Digest() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%v", guardEdition, g))
+	wall := g.Wall.digest()
+	g.Wall = nil
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%v\n%s", guardEdition, g, wall))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -34,7 +34,7 @@ func TestGuardSteps(t *testing.T) {
 		steps := peers.Diff(state, c.plan)
 		switch {
 		case c.want == nil && len(steps) == 0:
-		case len(steps) != 1 || steps[0] != c.want:
+		case len(steps) != 1 || steps[0].String() != c.want.String():
 			t.Errorf("%s: steps %v, want %v", name, steps, c.want)
 		}
 	}

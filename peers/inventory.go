@@ -41,6 +41,7 @@ type Inventory struct {
 	Tokens   map[string]*Token
 	Admins   map[string]*Admin
 	Buried   map[HostID]*Tombstone
+	Policy   *Policy // nil: there never was one, everybody may talk to everybody
 }
 
 // A Mesh is what holds for all hosts.
@@ -95,6 +96,8 @@ type Host struct {
 	Keys      []HostKey    `json:"keys"`             // by generation, ascending
 	Former    []Handover   `json:"former,omitempty"` // the identities before this one, the first one first
 	Rekey     *time.Time   `json:"rekey,omitempty"`  // since when an admin wants it to have a new identity
+	// Labels are what selectors of a policy may ask for.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Addresses are the overlay addresses of the host as single-address prefixes, IPv4 first.

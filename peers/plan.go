@@ -2,7 +2,6 @@ package peers
 
 import (
 	"errors"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,7 +21,9 @@ type Plan struct {
 	Mesh       PlanMesh     `json:"mesh"`
 	Self       Self         `json:"self"`
 	Interfaces []Interface  `json:"interfaces"`      // one for each generation, ascending
-	Peers      []Peer       `json:"peers,omitempty"` // by id, ascending
+	Peers      []Peer       `json:"peers,omitempty"` // by id, ascending: those that the host has a flow with
+	Gate       *Gate        `json:"gate,omitempty"`  // nil: of a controller that has no policies
+	Guarded    *Guard       `json:"-"`               // the guard where it was compiled before: see CompileGuard
 	PSKs       PSKs         `json:"-"`
 	Private    PrivateByGen `json:"-"`
 	Moved      Moved        `json:"moved,omitzero"`
@@ -108,54 +109,18 @@ type Peer struct {
 	Keys      []HostKey      `json:"keys"`
 	Endpoints []Endpoint     `json:"endpoints"` // in the order in which to try them
 	Former    []Handover     `json:"former,omitempty"`
+	// Labels are there for the guard, which lets in by them.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Plan computes what a host must have; ErrNoPlan for one that is not active or does not exist.
 func (inv *Inventory) Plan(id HostID) (Plan, error) {
-	p, err := inv.PlanAlone(id)
-	if err != nil {
-		return Plan{}, err
-	}
-	p.Peers = make([]Peer, 0, len(inv.Hosts))
-	gateways := inv.gateways()
-	for _, other := range slices.Sorted(maps.Keys(inv.Hosts)) {
-		if peer, ok := inv.peer(other, gateways); ok && other != id {
-			p.Peers = append(p.Peers, peer)
-		}
-	}
-	return p, nil
+	return inv.Planner().Plan(id)
 }
 
 // PlanAlone is Plan without the peers: the part that is of the host's own.
 func (inv *Inventory) PlanAlone(id HostID) (Plan, error) {
-	h := inv.Hosts[id]
-	if h == nil || h.State != HostActive {
-		return Plan{}, ErrNoPlan
-	}
-	m := &inv.Mesh
-	p := Plan{
-		Revision: inv.Revision,
-		Mesh:     PlanMesh{ID: m.ID, Name: m.Name, Overlay: m.Overlay, Overlay6: m.Overlay6, Keepalive: m.Keepalive},
-		Self: Self{
-			ID: h.ID, Name: h.Name, Site: h.Site, Address: h.Address, Address6: h.Address6, Joined: h.Joined,
-		},
-	}
-	p.Self.Rekey = h.Rekey != nil && len(m.Generations) == 1
-	p.Self.Forwards = inv.forwards(h)
-	if from := h.Origin(); from != h.ID {
-		p.Self.Origin = from
-	}
-	p.Mesh.Pin, p.Mesh.KeysUntil = m.Pin, m.keysUntil()
-	if m.Heir != nil {
-		p.Mesh.Heir = &PinHeir{Handover: m.Heir.Handover, To: m.Heir.To}
-	}
-	for _, mark := range m.Generations {
-		g := mark.Number
-		p.Interfaces = append(p.Interfaces, Interface{
-			Generation: g, Name: g.Link(), Port: h.Port + uint16(g.Slot()), MTU: m.MTU, Public: h.Key(g), Since: mark.Started,
-		})
-	}
-	return p, nil
+	return inv.Planner().Alone(id)
 }
 
 // Peer is the record of a host as the others see it; false for one that is in nobody's plan.
@@ -168,7 +133,7 @@ func (inv *Inventory) peer(id HostID, gateways map[HostID][]netip.Prefix) (Peer,
 	}
 	p := Peer{
 		ID: h.ID, Name: h.Name, Site: h.Site, Identity: h.Identity, Joined: h.Joined,
-		Prefixes: append(h.Addresses(), gateways[id]...), Former: h.Former,
+		Prefixes: append(h.Addresses(), gateways[id]...), Former: h.Former, Labels: h.Labels,
 	}
 	for _, k := range h.Keys {
 		if inv.Mesh.HasGeneration(k.Generation) {

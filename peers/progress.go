@@ -52,7 +52,7 @@ const (
 )
 
 // Progress adds up how far the rotation is in a mesh. Only hosts that are in the plans of others count:
-// who is suspended, pending or revoked holds nobody up.
+// who is suspended, pending or revoked holds nobody up. Two hosts that the policy keeps apart are no pair.
 func (r *Rotation) Progress(inv *Inventory, presence func(HostID) Presence) Progress {
 	c := census{r: r}
 	for _, h := range inv.SortedHosts() {
@@ -69,9 +69,14 @@ func (r *Rotation) Progress(inv *Inventory, presence func(HostID) Presence) Prog
 			c.blame(i, WaitKey, nil)
 		}
 	}
-	for i := range c.hosts {
+	roles := inv.Roles()
+	own := make([]Role, len(c.hosts))
+	for i, h := range c.hosts {
+		own[i] = roles.Of(h)
 		for j := range i {
-			c.pair(&p, i, j)
+			if own[i].Meets(own[j]) {
+				c.pair(&p, i, j)
+			}
 		}
 	}
 	for _, w := range c.waits {

@@ -29,7 +29,7 @@ func (w *world) someOp(t *rapid.T) peers.Op {
 	host := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(t, "host")
 	site := rapid.SampledFrom([]string{"shop", "warehouse", "accounting"}).Draw(t, "site")
 	current := w.inv.Mesh.Current()
-	switch rapid.IntRange(0, 9).Draw(t, "op") {
+	switch rapid.IntRange(0, 11).Draw(t, "op") {
 	case 0, 1, 2:
 		op := enroll("t-"+site, host)
 		op.Keys = keysOf(host, current)
@@ -49,6 +49,12 @@ func (w *world) someOp(t *rapid.T) peers.Op {
 				rapid.ID).Draw(t, "gateways"),
 			Prefixes: somePrefixes(t),
 		}
+	case 9:
+		return peers.SetPolicy{Policy: peers.Policy{Flows: rapid.SliceOfN(rapid.Custom(someFlow), 0, 4).Draw(t, "flows")}}
+	case 10:
+		return peers.LabelHost{ID: idOf(host), Set: map[string]string{
+			"role": rapid.SampledFrom([]string{"till", "db"}).Draw(t, "role"),
+		}}
 	case 8:
 		if len(w.inv.Mesh.Generations) == 2 {
 			return peers.RetireGeneration{Number: current - 1}

@@ -10,7 +10,8 @@ const recordElements = 7
 
 // rare is what few records have. It follows on the list, as an object with names.
 type rare struct {
-	Former []Handover `json:"former,omitempty"`
+	Former []Handover        `json:"former,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // MarshalJSON writes the record as a list, in this order: name, site, identity, joined, prefixes, keys
@@ -27,8 +28,8 @@ func (p Peer) MarshalJSON() ([]byte, error) {
 		endpoints[i] = [2]any{e.Kind, e.Address}
 	}
 	list := []any{p.Name, p.Site, p.Identity, p.Joined, p.Prefixes, keys, endpoints}
-	if len(p.Former) > 0 {
-		list = append(list, rare{Former: p.Former})
+	if len(p.Former)+len(p.Labels) > 0 {
+		list = append(list, rare{Former: p.Former, Labels: p.Labels})
 	}
 	return json.Marshal(list)
 }
@@ -68,7 +69,7 @@ func (p *Peer) UnmarshalJSON(raw []byte) error {
 		if err := json.Unmarshal(list[recordElements], &more); err != nil {
 			return fmt.Errorf("record of peer %s: what few have: %v", out.Name, err)
 		}
-		out.Former = more.Former
+		out.Former, out.Labels = more.Former, more.Labels
 	}
 	*p = out
 	return nil

@@ -51,9 +51,13 @@ func TestRecordComesBack(t *testing.T) {
 	if diff := cmp.Diff(want, got, equal); diff != "" {
 		t.Errorf("another record came back (-want +got):\n%s", diff)
 	}
-	longer := append(raw[:len(raw)-1:len(raw)-1], `,{"new":1}]`...)
+	longer := append(raw[:len(raw)-1:len(raw)-1], `,{"labels":{"role":"till"},"new":[]},{"new":1}]`...)
 	if err := json.Unmarshal(longer, &got); err != nil {
 		t.Errorf("an element that a newer version has added: %v", err)
+	}
+	want.Labels = map[string]string{"role": "till"}
+	if diff := cmp.Diff(want, got, equal); diff != "" {
+		t.Errorf("labels did not come back (-want +got):\n%s", diff)
 	}
 }
 

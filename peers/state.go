@@ -64,6 +64,8 @@ type Route struct {
 type Foreign struct {
 	Prefix netip.Prefix
 	Link   string
+	// Connected says that it is there for an address that the host has in it.
+	Connected bool
 }
 
 // LinkNamed finds a link of the state.

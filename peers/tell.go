@@ -21,7 +21,7 @@ func (e Entry) Tell() string {
 		return fmt.Sprintf("mesh %s begins, with the overlay %v, %v", op.Name, op.Overlay, op.Overlay6)
 	case SetMesh:
 		return e.tellMesh()
-	case CreateToken:
+	case interface{ tell() string }:
 		return op.tell()
 	case RevokeToken:
 		return fmt.Sprintf("token %s is revoked", op.ID)
@@ -37,8 +37,6 @@ func (e Entry) Tell() string {
 		return fmt.Sprintf("rotation to generation %d begins", op.Number)
 	case RetireGeneration:
 		return e.tellRetired(op)
-	case SetSchedule:
-		return op.tell()
 	case OrderRekey, SucceedHost:
 		return e.tellHandover()
 	case RekeyMesh, SucceedMesh:
@@ -119,6 +117,10 @@ func (e Entry) tellMesh() string {
 		return e.tellKeys()
 	}
 	return strings.Join(news, ", ")
+}
+
+func (op SetPolicy) tell() string {
+	return fmt.Sprintf("the policy is set: %d flows, %d tests", len(op.Policy.Flows), len(op.Policy.Tests))
 }
 
 func (op CreateToken) tell() string {

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -22,6 +23,10 @@ func (e Entry) tellHost(op Op) string {
 	case SetHostState:
 		if before != nil {
 			return fmt.Sprintf("host %s: %s → %s", before.Name, before.State, op.State)
+		}
+	case LabelHost:
+		if after != nil {
+			return after.tellLabels()
 		}
 	case RemoveHost:
 		if before != nil {
@@ -87,4 +92,15 @@ func (e Entry) Announced() (host string, g Generation, ok bool) {
 		return "", 0, false
 	}
 	return after.Name, fresh[0], true
+}
+
+func (h *Host) tellLabels() string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
+		list = append(list, k+"="+h.Labels[k])
+	}
+	if len(list) == 0 {
+		return fmt.Sprintf("host %s has no labels any more", h.Name)
+	}
+	return fmt.Sprintf("host %s has the labels %s", h.Name, strings.Join(list, ", "))
 }

@@ -37,6 +37,9 @@ func TestTell(t *testing.T) {
 		peers.RemoveHost{ID: idOf("till")},
 		peers.SetSchedule{Schedule: &peers.Schedule{Every: 86400, CatchUp: true}},
 		peers.SetSchedule{},
+		peers.SetPolicy{Policy: policy("* host:shop icmp")},
+		peers.LabelHost{ID: idOf("shop"), Set: map[string]string{"role": "till", "floor": "1"}},
+		peers.LabelHost{ID: idOf("shop"), Remove: []string{"role", "floor"}},
 	} {
 		at = at.Add(3 * time.Second)
 		next, e, err := inv.Record(peers.Change{At: at, By: "admin:anna", Op: op})
@@ -73,6 +76,9 @@ func TestTell(t *testing.T) {
 		"host till is removed, it was revoked",
 		"keys are rotated every 1d, catching up",
 		"the schedule of rotations is taken away",
+		"the policy is set: 1 flows, 0 tests",
+		"host shop has the labels floor=1, role=till",
+		"host shop has no labels any more",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the log (-want +got):\n%s", diff)

@@ -158,6 +158,9 @@ func (h *Held) check(self peers.HostID, mesh string) error {
 	if err := checkInterfaces(p.Interfaces); err != nil {
 		return err
 	}
+	if err := p.Gate.Check(); err != nil {
+		return err
+	}
 	if _, own := slices.BinarySearchFunc(p.Peers, peers.Peer{ID: self}, peers.ComparePeers); own {
 		return errors.New("a plan in which this host is its own peer")
 	}

@@ -102,7 +102,7 @@ func testGuard(t *testing.T, s subject) {
 		t.Errorf("the table: %+v", got)
 	}
 	steps := peers.Diff(s.observe(t), plan)
-	if want := (peers.SetGuard{Guard: plan.Guard()}); len(steps) != 1 || steps[0] != want {
+	if want := (peers.SetGuard{Guard: plan.Guard()}); len(steps) != 1 || steps[0].String() != want.String() {
 		t.Fatalf("steps %v", steps)
 	}
 	s.apply(t, steps...)
@@ -266,7 +266,7 @@ func testForeign(t *testing.T, s subject) {
 	s.connect(netip.MustParsePrefix("10.20.0.1/24"))
 	s.up(t, "wrn0", 51820)
 	state := s.observe(t)
-	want := peers.Foreign{Prefix: netip.MustParsePrefix("10.20.0.0/24"), Link: "lan"}
+	want := peers.Foreign{Prefix: netip.MustParsePrefix("10.20.0.0/24"), Link: "lan", Connected: true}
 	if !slices.Equal(state.Foreign, []peers.Foreign{want}) {
 		t.Errorf("networks of others: %v, want %v", state.Foreign, want)
 	}

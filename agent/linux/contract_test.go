@@ -39,7 +39,7 @@ func TestContractFake(t *testing.T) {
 			writes:  func() uint64 { return uint64(f.Steps()) },
 			delete:  f.Delete,
 			occupy:  f.Occupy,
-			connect: func(p netip.Prefix) { f.SetForeign(peers.Foreign{Prefix: p.Masked(), Link: "lan"}) },
+			connect: func(p netip.Prefix) { f.SetForeign(peers.Foreign{Prefix: p.Masked(), Link: "lan", Connected: true}) },
 			strict:  f.Strict,
 			flush:   f.Flush,
 			text:    f.String,

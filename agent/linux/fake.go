@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ type Fake struct {
 	foreign  []peers.Foreign
 	guard    peers.Table
 	knocks   []netip.Addr
+	counters map[string]peers.Counter
 	watchers map[chan struct{}]bool
 	refuse   func(peers.Step) error
 	index    int
@@ -101,6 +103,24 @@ func (f *Fake) wake() {
 	for c := range f.watchers {
 		wake(c)
 	}
+}
+
+// Count adds to a counter of the nftables table.
+func (f *Fake) Count(name string, packets, bytes uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.counters == nil {
+		f.counters = map[string]peers.Counter{}
+	}
+	c := f.counters[name]
+	f.counters[name] = peers.Counter{Packets: c.Packets + packets, Bytes: c.Bytes + bytes}
+}
+
+// Counters are those that were counted.
+func (f *Fake) Counters(context.Context) (map[string]peers.Counter, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.counters), nil
 }
 
 // Steps counts the steps taken so far, also those that failed.

@@ -2,7 +2,6 @@ package linux
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -176,5 +175,3 @@ func (w *walk) contains(table *nftables.Table, set string, value []byte) (has, o
 	}
 	return slices.ContainsFunc(elements, func(e nftables.SetElement) bool { return slices.Equal(e.Key, value) }), true
 }
-
-func portBytes(port uint16) []byte { return binary.BigEndian.AppendUint16(nil, port) }

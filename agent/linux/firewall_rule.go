@@ -93,7 +93,7 @@ func (m *match) payload(data []byte) []byte {
 	offset, length := number(attribute(data, unix.NFTA_PAYLOAD_OFFSET)), number(attribute(data, unix.NFTA_PAYLOAD_LEN))
 	switch {
 	case base == expr.PayloadBaseTransportHeader && offset == udpPort && length == 2:
-		return portBytes(m.port)
+		return port(m.port)
 	case base == expr.PayloadBaseNetworkHeader && offset == 9 && length == 1:
 		return []byte{unix.IPPROTO_UDP}
 	}

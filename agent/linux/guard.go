@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -28,7 +30,7 @@ type guard struct {
 
 // openGuard opens it. A kernel that has no nf_tables is found out by asking it.
 func openGuard() *guard {
-	conn, err := nftables.New(nftables.AsLasting())
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomy))
 	if err != nil {
 		return &guard{fault: err}
 	}
@@ -40,6 +42,16 @@ func openGuard() *guard {
 		return &guard{fault: errors.Join(err, conn.CloseLasting())}
 	}
 	return &guard{conn: conn, ask: map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: socket}}}
+}
+
+// maxTransaction is how many bytes one transaction may have: a table is made in one.
+const maxTransaction = 32 << 20
+
+// roomy lets a socket take a large transaction. A kernel that gives less room than that is told so by it.
+func roomy(c *netlink.Conn) error {
+	_ = c.SetWriteBuffer(maxTransaction) // what does not fit fails by itself
+	_ = c.SetReadBuffer(maxTransaction)
+	return nil
 }
 
 func (g *guard) close() error {
@@ -191,19 +203,40 @@ func number(b []byte) uint32 {
 	return binary.BigEndian.Uint32(b)
 }
 
-// setGuard replaces the table in one transaction: each packet meets the old one or the new one.
+// setGuard replaces the table in one transaction: each packet meets the old one or the new one. Counters go on
+// from where they were.
 func (k *Kernel) setGuard(want peers.Guard) error {
 	g := k.guard
 	if g.fault != nil {
 		return g.fault
 	}
+	counted, err := g.counters()
+	if err != nil {
+		k.log.Warn("the counters of the guard begin anew", "error", err)
+	}
 	table := &nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet}
 	g.conn.AddTable(table) // so that there is one to delete
 	g.conn.DelTable(table)
 	g.conn.AddTable(table)
-	n, rules, chains := 0, 0, compile(want)
-	for _, c := range chains {
-		rules += len(c.rules)
+	if want.Wall != nil {
+		for _, name := range want.Wall.Counters() {
+			g.conn.AddObj(&nftables.CounterObj{Table: table, Name: name, Packets: counted[name].Packets, Bytes: counted[name].Bytes})
+		}
+	}
+	if err := g.addRules(table, want); err != nil {
+		return errors.Join(err, g.reopen())
+	}
+	return explain(k.wrote(g.conn.Flush()))
+}
+
+// addRules puts all sets, chains and rules into the transaction. Chains come first: maps name them.
+func (g *guard) addRules(table *nftables.Table, want peers.Guard) error {
+	c := compile(want)
+	rules, n := 0, 0
+	for _, chain := range c.chains {
+		chain.Table = table
+		g.conn.AddChain(&chain.Chain)
+		rules += len(chain.rules)
 	}
 	for _, s := range setsOf(want) {
 		s.Table = table
@@ -211,16 +244,49 @@ func (k *Kernel) setGuard(want peers.Guard) error {
 			return fmt.Errorf("set %s: %v", s.Name, err)
 		}
 	}
-	for _, c := range chains {
-		c.Table = table
-		chain := g.conn.AddChain(&c.Chain)
-		for _, r := range c.rules {
-			n++
-			comment := userdata.AppendString(nil, userdata.TypeComment, mark(want.Digest(), n, strconv.Itoa(rules)))
-			g.conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: r, UserData: comment})
+	for _, s := range c.sets {
+		s.Table = table
+		if err := g.conn.AddSet(&s.Set, s.elements); err != nil {
+			return fmt.Errorf("set %s: %v", s.Name, err)
 		}
 	}
-	return explain(k.wrote(g.conn.Flush()))
+	for _, chain := range c.chains {
+		for _, r := range chain.rules {
+			n++
+			exprs, err := r.expressions(g.conn, table)
+			if err != nil {
+				return fmt.Errorf("rule %d of chain %s: %v", n, chain.Name, err)
+			}
+			comment := userdata.AppendString(nil, userdata.TypeComment, mark(want.Digest(), n, strconv.Itoa(rules)))
+			g.conn.AddRule(&nftables.Rule{Table: table, Chain: &chain.Chain, Exprs: exprs, UserData: comment})
+		}
+	}
+	return nil
+}
+
+// reopen gives up a transaction that is not complete.
+func (g *guard) reopen() (err error) {
+	closing := g.conn.CloseLasting()
+	g.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomy))
+	return errors.Join(closing, err)
+}
+
+// counters are those of our table by their names; none without a table.
+func (g *guard) counters() (map[string]peers.Counter, error) {
+	out := map[string]peers.Counter{}
+	if g.conn == nil {
+		return out, nil
+	}
+	objects, err := g.conn.GetObjects(&nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet})
+	if errors.Is(err, unix.ENOENT) {
+		err = nil // there is no table
+	}
+	for _, o := range objects {
+		if c, ok := o.(*nftables.CounterObj); ok {
+			out[c.Name] = peers.Counter{Packets: c.Packets, Bytes: c.Bytes}
+		}
+	}
+	return out, err
 }
 
 // delGuard removes the table.
@@ -252,4 +318,9 @@ func (g *guard) knocks(t peers.Table) (out []netip.Addr) {
 		}
 	}
 	return out
+}
+
+// Counters are those of our table by their names; none without a table.
+func (k *Kernel) Counters(context.Context) (map[string]peers.Counter, error) {
+	return k.guard.counters()
 }

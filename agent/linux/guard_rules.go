@@ -14,26 +14,29 @@ import (
 // A ruleChain is a chain of our table with its rules.
 type ruleChain struct {
 	nftables.Chain
-	rules [][]expr.Any
+	rules []rule
+}
+
+// A compiled guard is the sets and the chains of our table, in the order in which they are made.
+type compiled struct {
+	sets   []*set
+	chains []*ruleChain
 }
 
 // compile makes a guard into rules. What they are, Guard.String says in the words of nft(8).
-func compile(g peers.Guard) []*ruleChain {
-	var out []*ruleChain
+func compile(g peers.Guard) *compiled {
+	c := &compiled{}
 	if g.Clamp {
-		accept := nftables.ChainPolicyAccept
-		out = append(out, &ruleChain{
-			Chain: nftables.Chain{
-				Name: "clamp", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward,
-				Priority: nftables.ChainPriorityMangle, Policy: &accept,
-			},
-			rules: [][]expr.Any{clamp(expr.MetaKeyIIFNAME), clamp(expr.MetaKeyOIFNAME)},
-		})
+		c.chains = append(c.chains, hook("clamp", nftables.ChainHookForward, *nftables.ChainPriorityMangle,
+			rule{clamp(expr.MetaKeyIIFNAME)}, rule{clamp(expr.MetaKeyOIFNAME)}))
 	}
 	if g.Knocks != [2]uint16{} {
-		out = append(out, knocks(g.Knocks))
+		c.chains = append(c.chains, knocks(g.Knocks))
 	}
-	return out
+	if g.Wall != nil {
+		c.wall(g.Wall)
+	}
+	return c
 }
 
 // knockSets are the names of the sets of addresses, IPv4 first.
@@ -67,7 +70,7 @@ func knocks(ports [2]uint16) *ruleChain {
 	for _, port := range ports {
 		for i, source := range sources {
 			if port != 0 {
-				out.rules = append(out.rules, knock(port, []byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}[i], source, knockSets()[i]))
+				out.rules = append(out.rules, rule{knock(port, []byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}[i], source, knockSets()[i])})
 			}
 		}
 	}
@@ -83,7 +86,7 @@ const (
 	firstLength = 8 + 148
 )
 
-func knock(port uint16, family byte, source expr.Payload, set string) []expr.Any {
+func knock(port uint16, family byte, source expr.Payload, set string) fixed {
 	equals := func(offset uint32, value []byte) []expr.Any {
 		return []expr.Any{
 			&expr.Payload{
@@ -116,10 +119,10 @@ const (
 
 // clamp sets the segment size in packets that open a connection through one of our links. The kernel takes
 // the smaller MTU of the routes of both directions, and only ever lowers the size.
-func clamp(way expr.MetaKey) []expr.Any {
-	return []expr.Any{
+func clamp(way expr.MetaKey) fixed {
+	return fixed{
 		&expr.Meta{Key: way, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte("wrn")}, // without its end: what begins like this
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(ours)},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: tcpFlags, Len: 1},

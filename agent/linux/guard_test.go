@@ -1,10 +1,13 @@
 package linux
 
 import (
+	"encoding/json"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
@@ -50,17 +53,53 @@ func flushRules(t testing.TB) {
 // TestGuardText reads the table back with the system's own tool: it says what Guard.String says.
 func TestGuardText(t *testing.T) {
 	k := newKernel(t)
-	guard := peers.Guard{Clamp: true, Knocks: [2]uint16{51820, 51821}}
-	subject{kernel: k}.apply(t, peers.SetGuard{Guard: guard})
-	var got strings.Builder
-	for line := range strings.Lines(nft(t, "list table inet warren")) {
-		rule, _, _ := strings.Cut(line, " comment ")
-		rule, _, _ = strings.Cut(rule, " # handle")
-		got.WriteString(strings.TrimRight(rule, "\n") + "\n")
+	open, decided := planFor(2), policed(t)
+	for name, guard := range map[string]peers.Guard{
+		"only a clamp":                  {Clamp: true, Knocks: [2]uint16{51820, 51821}},
+		"no policy":                     open.CompileGuard(peers.GuardOptions{}),
+		"a policy":                      decided.CompileGuard(peers.GuardOptions{Connected: prefixes("10.30.7.0/24", "10.90.128.0/17")}),
+		"no leak guard":                 decided.CompileGuard(peers.GuardOptions{NoLeak: true}),
+		"nothing at all, no leak guard": open.CompileGuard(peers.GuardOptions{NoLeak: true}),
+	} {
+		subject{kernel: k}.apply(t, peers.SetGuard{Guard: guard})
+		if diff := cmp.Diff(nftText(guard.String()), nftText(nft(t, "list table inet warren"))); diff != "" {
+			t.Errorf("%s: want - and the kernel has +\n%s", name, diff)
+		}
+		// Who saves all rules of the host and loads them at boot gets ours as well, and must be able to load his own.
+		saved := nft(t, "list table inet warren")
+		nft(t, "delete table inet warren")
+		nft(t, saved)
 	}
-	if got.String() != guard.String() {
-		t.Errorf("the kernel has\n%s\nwant\n%s", got.String(), guard)
+}
+
+// nftText is what nft(8) prints of a table without handles, marks, counts and line breaks.
+func nftText(printed string) string {
+	var words []string
+	for line := range strings.Lines(printed) {
+		text, _, _ := strings.Cut(line, " comment ")
+		text, _, _ = strings.Cut(text, " # handle")
+		words = append(words, strings.Fields(text)...)
 	}
+	text := regexp.MustCompile(` \{ packets \d+ bytes \d+ \}`).ReplaceAllString(strings.Join(words, " "), "")
+	return regexp.MustCompile(` (counter|chain|map|iifname|oifname|ct|ip|ip6|udp|meta|goto) `).ReplaceAllString(text, "\n$1 ")
+}
+
+// policed is the plan of a host that lets things in by a policy: a gateway of a network.
+func policed(t testing.TB) peers.Plan {
+	t.Helper()
+	p := planFor(3)
+	p.Peers[0].Labels = map[string]string{"role": "till"}
+	p.Peers[1].Site = "office"
+	p.Peers[1].Prefixes = append(p.Peers[1].Prefixes, prefixes("10.30.0.0/16")...)
+	err := json.Unmarshal([]byte(`{"version":1,"policy":true,"remote":["10.30.0.0/16"],"rules":[
+		{"flow":1,"from":["label:role=till"],"to":["10.90.0.1/32","fd00:90::1/128"],"allow":["tcp/5432","tcp/8000-8100","icmp"]},
+		{"flow":2,"from":["site:office"],"to":["10.90.0.1/32","10.20.0.0/24"],"allow":["udp/53","tcp/8050-9000"]},
+		{"flow":4,"from":["host:host2","10.30.7.0/24"],"to":["10.20.0.128/25"],"allow":["*"]},
+		{"flow":7,"from":["*"],"to":["10.90.0.1/32"],"allow":["udp"]}]}`), &p.Gate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // TestGuardDamaged changes the table as others might: each change is noticed and healed by one step, and

@@ -28,7 +28,8 @@ const loopback = 1
 type found struct {
 	peers.Route
 	ours bool
-	link int // 0 for one of ours that leads nowhere
+	near bool // the kernel added it for an address
+	link int  // 0 for one of ours that leads nowhere
 }
 
 // routes reads the main table of a family: what is ours and what others have.
@@ -54,7 +55,9 @@ func (k *Kernel) routes(s *peers.State, family int, own map[int]string) error {
 	for i := range all {
 		f := &all[i]
 		if !f.ours {
-			s.Foreign = append(s.Foreign, peers.Foreign{Prefix: f.Prefix, Link: k.nameOf(f.link, names)})
+			s.Foreign = append(s.Foreign, peers.Foreign{
+				Prefix: f.Prefix, Link: k.nameOf(f.link, names), Connected: f.near,
+			})
 			continue
 		}
 		if f.link != 0 {
@@ -67,7 +70,9 @@ func (k *Kernel) routes(s *peers.State, family int, own map[int]string) error {
 
 // find takes over what matters of a route.
 func find(r *netlink.Route) found {
-	f := found{ours: r.Protocol == peers.RouteProtocol, link: r.LinkIndex}
+	f := found{
+		ours: r.Protocol == peers.RouteProtocol, near: r.Protocol == unix.RTPROT_KERNEL, link: r.LinkIndex,
+	}
 	f.Prefix = prefixOf(r.Dst).Masked()
 	if source, ok := netip.AddrFromSlice(r.Src); ok {
 		f.Source = source.Unmap()

@@ -36,6 +36,11 @@ type Member interface {
 	Leave(ctx context.Context, order wire.LocalLeave, tell func(wire.Progress)) error
 }
 
+// Guard is what the host lets in from the mesh.
+type Guard interface {
+	Flows(ctx context.Context) (wire.FlowReport, error)
+}
+
 // Rights are what the process at the other end may do.
 type Rights struct {
 	Read, Write bool
@@ -55,13 +60,14 @@ const (
 type Server struct {
 	host   Host
 	member Member
+	guard  Guard
 	log    *slog.Logger
 	rights func(net.Conn) (Rights, error)
 }
 
 // New makes a server. rights asks the kernel who is at the other end of a connection.
-func New(host Host, member Member, log *slog.Logger, rights func(net.Conn) (Rights, error)) *Server {
-	return &Server{host: host, member: member, log: log, rights: rights}
+func New(host Host, member Member, guard Guard, log *slog.Logger, rights func(net.Conn) (Rights, error)) *Server {
+	return &Server{host: host, member: member, guard: guard, log: log, rights: rights}
 }
 
 type rightsKey struct{}
@@ -111,6 +117,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET "+wire.PathPing, s.read(s.ping))
 	mux.HandleFunc("GET "+wire.PathDoctor, s.read(s.doctor))
 	mux.HandleFunc("GET "+wire.PathLocalMetrics, s.read(s.metrics))
+	mux.HandleFunc("GET "+wire.PathFlows, s.read(s.flows))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, wire.NewFault(http.StatusNotFound, "not-found", "there is no "+r.Method+" "+r.URL.Path,
 			"are warren and warren-agent of the same version? compare: warren version, warren-agent --version"))
@@ -145,6 +152,11 @@ func (s *Server) write(next http.HandlerFunc) http.HandlerFunc {
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	status, err := s.host.Status(r.Context())
 	answer(w, status, err)
+}
+
+func (s *Server) flows(w http.ResponseWriter, r *http.Request) {
+	report, err := s.guard.Flows(r.Context())
+	answer(w, report, err)
 }
 
 func (s *Server) doctor(w http.ResponseWriter, r *http.Request) {

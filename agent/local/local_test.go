@@ -76,6 +76,10 @@ func (h *host) WriteMetrics(_ context.Context, w io.Writer) error {
 	return err
 }
 
+func (h *host) Flows(context.Context) (wire.FlowReport, error) {
+	return wire.FlowReport{Host: "shop"}, nil
+}
+
 func (h *host) Doctor(context.Context) ([]wire.Finding, error) { return nil, h.err }
 
 // A rig is a server on a socket and a client of it.
@@ -95,7 +99,7 @@ func newRig(t *testing.T, rights local.Rights) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := local.New(r.host, r.host, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) { return rights, nil })
+	s := local.New(r.host, r.host, r.host, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) { return rights, nil })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
@@ -181,7 +185,7 @@ func TestCallerUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := local.New(&host{}, &host{}, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) {
+	s := local.New(&host{}, &host{}, &host{}, slog.New(slog.DiscardHandler), func(net.Conn) (local.Rights, error) {
 		return local.Rights{}, errors.New("who is that?")
 	})
 	go func() { _ = s.Serve(t.Context(), l) }() // ends with the test

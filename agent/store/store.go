@@ -27,6 +27,7 @@ const (
 	fileClock      = "clock"
 	fileKey        = "key-"
 	fileLeaving    = "leaving"
+	fileGuard      = "guard"
 )
 
 // ErrLocked is returned by Open when another agent runs on the data directory.

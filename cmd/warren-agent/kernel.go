@@ -89,3 +89,12 @@ func (k *lateKernel) close() error {
 	}
 	return k.kernel.Close()
 }
+
+// Counters are those of the guard.
+func (k *lateKernel) Counters(ctx context.Context) (map[string]peers.Counter, error) {
+	real, err := k.open()
+	if err != nil {
+		return nil, err
+	}
+	return real.Counters(ctx)
+}

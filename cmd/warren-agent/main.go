@@ -13,7 +13,7 @@ import (
 
 func main() {
 	root := daemon.Root("warren-agent", "Keeps this host's tunnels as the mesh plans them")
-	root.AddCommand(runCommand(), cleanCommand(), tunnelCommand())
+	root.AddCommand(runCommand(), guardCommand(), cleanCommand(), tunnelCommand())
 	os.Exit(daemon.Main(root))
 }
 

@@ -18,6 +18,8 @@ type options struct {
 	backend   string
 	port      uint16
 	endpoints []string
+	firewall  string
+	leakGuard string
 }
 
 func (o *options) bind(cmd *cobra.Command) {
@@ -27,6 +29,30 @@ func (o *options) bind(cmd *cobra.Command) {
 	f.StringVar(&o.backend, "backend", "auto", "auto, kernel or userspace: who does WireGuard")
 	f.Uint16Var(&o.port, "port", 51820, "UDP port of slot 0; slot 1 uses the next one")
 	f.StringSliceVar(&o.endpoints, "endpoint", nil, "`ADDR[:PORT]` at which others reach this host; may be repeated")
+	o.bindGuard(cmd)
+}
+
+// bindGuard are the settings of the guard.
+func (o *options) bindGuard(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.firewall, "firewall", on, "on or off: whether to have nftables rules, for the policy and the leak guard")
+	f.StringVar(&o.leakGuard, "leak-guard", on,
+		"on or off: whether to drop packets for the mesh that would leave outside of a tunnel")
+}
+
+const (
+	on  = "on"
+	off = "off"
+)
+
+// checkGuard refuses what is neither.
+func (o *options) checkGuard() error {
+	for name, v := range map[string]string{"--firewall": o.firewall, "--leak-guard": o.leakGuard} {
+		if v != on && v != off && v != "" {
+			return daemon.Usage("%s %q: want on or off", name, v)
+		}
+	}
+	return nil
 }
 
 // pinned reads the endpoints that the operator gives.

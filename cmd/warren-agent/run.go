@@ -40,6 +40,9 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 	if o.backend != linux.Auto && o.backend != linux.InKernel && o.backend != linux.Userspace {
 		return daemon.Usage("--backend %q: want auto, kernel or userspace", o.backend)
 	}
+	if err := o.checkGuard(); err != nil {
+		return err
+	}
 	files, err := store.Open(o.dataDir)
 	if err != nil {
 		return explain(err, o)
@@ -66,12 +69,13 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 	a := agent.New(agent.Config{
 		Kernel: kernel, Store: files, Prober: prober, Log: log, Hostname: name, Version: version.String(),
 		Dial: (&net.Dialer{KeepAlive: keepAlive}).DialContext, Port: o.port, Pinned: pinned,
-		Addresses: agent.LocalAddresses,
+		Addresses: agent.LocalAddresses, Counters: kernel.Counters,
+		NoFirewall: o.firewall == off, NoLeakGuard: o.leakGuard == off,
 		Doctor: &doctor.Doctor{
 			Prober: prober, Root: os.DirFS("/"), Tun: openTun, Free: portFree, Drops: linux.Drops, Send: send, Resolve: resolve,
 		},
 	})
-	return serve(ctx, a, local.New(a, a, log, rights), listener, log)
+	return serve(ctx, a, local.New(a, a, a, log, rights), listener, log)
 }
 
 // serve runs the agent and its socket until one of them ends.

@@ -54,6 +54,7 @@ type Status struct {
 	Problems   []peers.Problem   `json:"problems"`
 	// Notes say what the host is without, and does well enough without.
 	Notes []peers.Problem `json:"notes,omitempty"`
+	Guard *GuardStatus    `json:"guard,omitempty"`
 	// Restored is what others changed of what is Warren's since the agent started, and the agent put back.
 	Restored []Restoration `json:"restored,omitempty"`
 }

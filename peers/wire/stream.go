@@ -119,6 +119,8 @@ type Hello struct {
 	Endpoints []peers.Endpoint `json:"endpoints"`         // pinned and local ones; the controller adds what it observes
 	Keys      []peers.HostKey  `json:"keys"`              // of all generations that the agent has
 	Retires   bool             `json:"retires,omitempty"` // understands DownRetire
+	// Gate is the newest version of a plan's gate that the agent understands; 0 for agents without policies.
+	Gate int `json:"gate,omitempty"`
 }
 
 // A Report is what an agent tells about itself; nil and zero fields say nothing new. The first one on a

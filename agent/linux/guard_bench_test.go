@@ -1,0 +1,63 @@
+package linux
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// crowded is the plan of a host with 500 peers to which every twentieth of 1,000 flows leads, from hosts, labels, sites and prefixes.
+func crowded(t testing.TB) peers.Plan {
+	t.Helper()
+	p := planFor(500)
+	own := []netip.Prefix{netip.PrefixFrom(p.Self.Address, 32), netip.PrefixFrom(p.Self.Address6, 128)}
+	for i := range p.Peers {
+		p.Peers[i].Site = fmt.Sprintf("site-%d", i%20)
+		p.Peers[i].Labels = map[string]string{"role": fmt.Sprintf("role-%d", i%50)}
+	}
+	p.Gate = &peers.Gate{Version: peers.GateVersion, Policy: true}
+	for n := range 50 {
+		i := 20*n + n%4
+		var from peers.Selector
+		switch i % 4 {
+		case 0:
+			from = peers.Selector{Kind: peers.SelectHost, Name: fmt.Sprintf("host%d", i%500)}
+		case 1:
+			from = peers.Selector{Kind: peers.SelectLabel, Name: "role", Value: fmt.Sprintf("role-%d", i%50)}
+		case 2:
+			from = peers.Selector{Kind: peers.SelectSite, Name: fmt.Sprintf("site-%d", i%20)}
+		default:
+			from = peers.Selector{Kind: peers.SelectPrefix, Prefix: netip.MustParsePrefix(fmt.Sprintf("10.90.%d.0/24", 1+i%2))}
+		}
+		port := uint16(1000 + i)
+		p.Gate.Rules = append(p.Gate.Rules, peers.GateRule{
+			Flow: i + 1, From: []peers.Selector{from}, To: own,
+			Allow: []peers.Service{{Protocol: peers.TCP, Ports: peers.Ports{First: port, Last: port}}},
+		})
+	}
+	return p
+}
+
+// BenchmarkSetGuard replaces the guard of a host to which every twentieth of 1,000 flows leads from 500 hosts.
+func BenchmarkSetGuard(b *testing.B) {
+	k := newKernel(b)
+	plan := crowded(b)
+	step := peers.SetGuard{Guard: plan.CompileGuard(peers.GuardOptions{})}
+	for b.Loop() {
+		if err := k.Apply(b.Context(), []peers.Step{step}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCompileGuard makes that guard from the plan.
+func BenchmarkCompileGuard(b *testing.B) {
+	plan := crowded(b)
+	for b.Loop() {
+		if plan.CompileGuard(peers.GuardOptions{}).IsEmpty() {
+			b.Fatal("empty")
+		}
+	}
+}
