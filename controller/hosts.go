@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/warren-mesh/warren/controller/api"
@@ -60,6 +61,11 @@ func (c *Controller) hostView(h *peers.Host) wire.HostView {
 	}
 	for _, before := range h.Former {
 		v.Former = append(v.Former, before.From)
+	}
+	v.Labels = map[string]string{}
+	maps.Copy(v.Labels, h.Labels)
+	if c.Inventory().Policy != nil && h.State == peers.HostActive && c.ignoresPolicy(h) {
+		v.Problems = append(v.Problems, policyProblem(h))
 	}
 	if v.Online {
 		page.Seen = time.Now().UTC().Truncate(time.Second)

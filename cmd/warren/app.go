@@ -73,10 +73,10 @@ healthy, 1 failed, 2 wrong usage, 3 degraded, 4 down, not enrolled or not reacha
 		&cobra.Group{ID: asAdmin, Title: "As an admin, on the controller or from elsewhere"},
 		&cobra.Group{ID: other, Title: "Other"},
 	)
-	add(root, onHost, a.enrollCommand(), a.statusCommand(), a.pingCommand(), a.doctorCommand(), a.leaveCommand(),
-		a.metricsCommand())
-	add(root, asAdmin, a.hostCommand(), a.tokenCommand(), a.rotateCommand(), a.meshCommand(), a.adminCommand(),
-		a.auditCommand())
+	add(root, onHost, a.enrollCommand(), a.statusCommand(), a.pingCommand(), a.doctorCommand(), a.flowsCommand(),
+		a.leaveCommand(), a.metricsCommand())
+	add(root, asAdmin, a.hostCommand(), a.policyCommand(), a.tokenCommand(), a.rotateCommand(), a.meshCommand(),
+		a.adminCommand(), a.auditCommand())
 	add(root, other, a.completionCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID(other)
 	root.AddCommand(cli.DocsCommand(root))

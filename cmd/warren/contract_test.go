@@ -35,7 +35,7 @@ func extensions() []string {
 	return []string{
 		"status.controller.error", "status.peers[].address6", "status.problems[].at", "status.restored",
 		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
-		"hosts[].rekey", "hosts[].former", "hosts[].key_since", "status.key_age", "status.interfaces[].since",
+		"hosts[].rekey", "hosts[].labels", "hosts[].former", "hosts[].key_since", "status.key_age", "status.interfaces[].since",
 		"hosts[].problems[].at",
 		"token.created", "token.used", "token.approve", "token.state",
 		"error.error.problems",

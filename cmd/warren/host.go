@@ -64,7 +64,7 @@ func hostVerbs() []hostVerb {
 
 func (a *app) hostCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "host", Short: "Hosts of the mesh", Example: "  warren host ls"}
-	cmd.AddCommand(a.hostLs(), a.hostShow(), a.hostRm())
+	cmd.AddCommand(a.hostLs(), a.hostShow(), a.hostRm(), a.hostLabel())
 	for _, v := range hostVerbs() {
 		cmd.AddCommand(a.hostVerb(v))
 	}
@@ -176,6 +176,9 @@ func tidyHost(h *wire.HostView) {
 	h.Problems = listed(h.Problems)
 	h.Endpoints = listed(h.Endpoints)
 	h.Keys = listed(h.Keys)
+	if h.Labels == nil {
+		h.Labels = map[string]string{}
+	}
 }
 
 func anyHost(peers.HostState) bool { return true }

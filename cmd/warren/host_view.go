@@ -30,6 +30,7 @@ func viewHost(p *cli.Page, h *wire.HostView, names map[peers.HostID]string) {
 		cli.Field{Name: "state", Value: hostState(h.State)},
 		cli.Field{Name: "online", Value: online(p, h)},
 		cli.F("site", "%s", h.Site),
+		cli.F("labels", "%s", labels(h.Labels)),
 		cli.F("addresses", "%s", addresses(h.Address, h.Address6)),
 		cli.F("endpoints", "%s", endpoints(h.Endpoints)),
 		cli.F("plan", "%s", applied(h)),

@@ -62,6 +62,9 @@ func statusFields(p *cli.Page, s *wire.Status) []cli.Field {
 			in.Name, in.Generation, in.Port, in.MTU, s.Backend))
 		name = ""
 	}
+	if s.Guard != nil {
+		fields = append(fields, cli.Field{Name: "guard", Value: guardCell(s.Guard)})
+	}
 	return fields
 }
 

@@ -121,6 +121,7 @@ type Backend struct {
 	Hosts     Hosts
 	Mesh      Mesh
 	Rotation  Rotation
+	Policies  Policies
 	Admins    Admins
 	Audit     Audit
 	Schedule  Schedule

@@ -33,7 +33,7 @@ func add[I, O any](s *Server, op operation, handle func(context.Context, *I) (*O
 	huma.Register(s.huma, huma.Operation{
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary,
 		Description: "For " + string(op.access) + ".", DefaultStatus: op.status,
-		MaxBodyBytes: maxBody, BodyReadTimeout: bodyTimeout, Middlewares: s.guard(op.access),
+		MaxBodyBytes: op.largest(), BodyReadTimeout: bodyTimeout, Middlewares: s.guard(op.access),
 		Responses: map[string]*huma.Response{"default": faultResponse(s.huma.OpenAPI())},
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
@@ -49,6 +49,7 @@ func (s *Server) routes() {
 	s.hostRoutes()
 	s.meshRoutes()
 	s.rotationRoutes()
+	s.policyRoutes()
 	s.adminRoutes()
 	s.auditRoutes()
 	s.scheduleRoutes()

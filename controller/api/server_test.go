@@ -54,6 +54,15 @@ func (b stub) SetMesh(context.Context, string, wire.MeshSettings) (wire.MeshView
 func (b stub) RekeyMesh(context.Context, string, wire.MeshRekey) (wire.MeshView, error) {
 	return wire.MeshView{}, b.err
 }
+
+func (b stub) Policy() wire.PolicyView { return wire.PolicyView{} }
+func (b stub) SetPolicy(context.Context, string, wire.PolicyOrder) (wire.PolicyResult, error) {
+	return wire.PolicyResult{}, b.err
+}
+
+func (b stub) ChangeHost(context.Context, string, string, wire.HostChange) (wire.HostView, error) {
+	return wire.HostView{}, b.err
+}
 func (b stub) Admins() []wire.AdminView { return []wire.AdminView{} }
 func (b stub) AddAdmin(context.Context, string, wire.AdminView) (wire.AdminView, error) {
 	return wire.AdminView{}, b.err
@@ -105,7 +114,7 @@ func newServer(t *testing.T, b stub) server {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	return server{api.New(api.Backend{
-		Tokens: b, Hosts: b, Mesh: b, Admins: b, Audit: b, Schedule: b, Metrics: b,
+		Tokens: b, Hosts: b, Mesh: b, Policies: b, Admins: b, Audit: b, Schedule: b, Metrics: b,
 		Enrolment: b, Agents: b,
 	}, log)}
 }

@@ -6,6 +6,7 @@
 // machine makes fewer and bigger lines by itself. The record of a host is encoded once for each revision
 // that changed it, and the same bytes go to all readers.
 //
-// A feed is for hosts that see each other. Today that is all active hosts of a mesh; a policy that hides
-// hosts from each other will have one feed for each group.
+// A policy hides hosts from each other. Who sees whom follows from two roles by a few machine words, so it is
+// computed for those that a revision concerns and kept for nobody. Readers with the same role are told the
+// same: what a batch is for them is put together once for each role.
 package feed

@@ -13,10 +13,12 @@ import (
 // A mark says whom one revision concerned.
 type mark struct {
 	head  peers.Hash
-	hosts []peers.HostID // whose records changed, as others see them
-	own   []peers.HostID // whose own part may have changed
-	owns  bool           // everybody's own part may have changed
-	all   bool           // unknown: everything may have changed
+	hosts map[peers.HostID]bool // whose records changed, as others see them; whether they had one before
+	own   []peers.HostID        // whose own part may have changed
+	owns  bool                  // everybody's own part may have changed
+	all   bool                  // unknown: everything may have changed
+	// before are the roles that hosts had, of those to whom the revision gave another one.
+	before map[peers.HostID]peers.Role
 }
 
 // A Feed is the newest view of a mesh and a memory of the revisions that led to it. It is safe for
@@ -51,7 +53,13 @@ func New(inv *peers.Inventory, secrets Secrets, recent []peers.Entry, size int) 
 			return nil, fmt.Errorf("recent entries are not in order: revision %d is missing", f.first+peers.Revision(i))
 		}
 		ids, all := e.Hosts()
-		f.remember(mark{head: e.Hash, hosts: ids, own: ids, all: all || v.movesPrefixes(ids)})
+		// Who saw whom before is not known any more where there is a policy.
+		all = all || v.movesPrefixes(ids) || inv.Policy != nil && len(e.Objects) > 0
+		had := map[peers.HostID]bool{}
+		for _, id := range ids {
+			had[id] = true // or not: to take away what is not there does no harm
+		}
+		f.remember(mark{head: e.Hash, hosts: had, own: ids, all: all})
 	}
 	if f.last() != inv.Revision {
 		return nil, fmt.Errorf("recent entries end at revision %d, the inventory is at %d", f.last(), inv.Revision)
@@ -85,10 +93,16 @@ func (f *Feed) Publish(inv *peers.Inventory, e peers.Entry) error {
 		return err
 	}
 	own, owns := e.Hosts()
+	owns = owns || e.Everybody()
+	before := next.rolesBefore(f.view, e)
+	had := make(map[peers.HostID]bool, len(changed))
+	for _, id := range changed {
+		_, had[id] = f.view.find(id)
+	}
 	f.mu.Lock()
 	f.view = next
 	f.batches = nil
-	f.remember(mark{head: e.Hash, hosts: changed, own: slices.Concat(own, changed), owns: owns})
+	f.remember(mark{head: e.Hash, hosts: had, own: slices.Concat(own, changed), owns: owns, before: before})
 	f.mu.Unlock()
 	if len(changed)+len(own) > 0 || owns {
 		f.pulse.beat(time.Now())

@@ -121,8 +121,95 @@ func randomOp(rt *rapid.T, m *mesh, step int) peers.Op {
 			return s
 		},
 		func() peers.Op { return peers.RevokeToken{ID: "asking"} },
+		func() peers.Op { return peers.SetPolicy{Policy: randomPolicy(rt, hosts)} },
+		func() peers.Op { return peers.SetPolicy{Policy: randomPolicy(rt, hosts)} },
+		func() peers.Op {
+			return peers.LabelHost{ID: h.ID, Set: map[string]string{"role": rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "role")}}
+		},
 	}
 	return rapid.SampledFrom(ops).Draw(rt, "op")()
+}
+
+func randomPolicy(rt *rapid.T, hosts []*peers.Host) (p peers.Policy) {
+	all := []peers.Selector{
+		{Kind: peers.SelectAll},
+		{Kind: peers.SelectSite, Name: "shop"},
+		{Kind: peers.SelectLabel, Name: "role", Value: "a"},
+		{Kind: peers.SelectLabel, Name: "role", Value: "b"},
+		{Kind: peers.SelectPrefix, Prefix: netip.MustParsePrefix("10.90.0.0/30")},
+	}
+	for _, h := range hosts {
+		all = append(all, peers.Selector{Kind: peers.SelectHost, Name: h.Name})
+	}
+	some := rapid.SliceOfN(rapid.SampledFrom(all), 1, 2)
+	for range rapid.IntRange(0, 3).Draw(rt, "flows") {
+		p.Flows = append(p.Flows, peers.Flow{
+			From: some.Draw(rt, "from"), To: some.Draw(rt, "to"), Allow: []peers.Service{{Protocol: peers.ICMP}},
+		})
+	}
+	return p
+}
+
+// TestPolicyTellsNobodyElse: whom a host has no flow with, it hears nothing of, neither when they come nor when
+// they change nor when they go; and a flow that closes costs a word to those at its ends.
+func TestPolicyTellsNobodyElse(t *testing.T) {
+	m := newMesh(t)
+	var ids []peers.HostID
+	for i := range 4 {
+		op := m.enrol(fmt.Sprintf("h%d", i), "token")
+		m.must(op)
+		ids = append(ids, peers.HostID(op.Identity.Fingerprint()))
+	}
+	f := m.feed(100)
+	host := func(i int) []peers.Selector {
+		return []peers.Selector{{Kind: peers.SelectHost, Name: fmt.Sprintf("h%d", i)}}
+	}
+	ping := []peers.Service{{Protocol: peers.ICMP}}
+	publish := func(op peers.Op) (from peers.Revision) {
+		from = m.inv.Revision
+		e := m.must(op)
+		if err := f.Publish(m.inv, e); err != nil {
+			t.Fatal(err)
+		}
+		return from
+	}
+	hears := func(reader int, since peers.Revision) string {
+		var line bytes.Buffer
+		if _, ok, err := f.Since(&line, ids[reader], since, nil); !ok || err != nil {
+			t.Fatalf("a snapshot is needed: %v", err)
+		}
+		return line.String()
+	}
+	since := publish(peers.SetPolicy{Policy: peers.Policy{Flows: []peers.Flow{
+		{From: host(0), To: host(1), Allow: ping}, {From: host(2), To: host(3), Allow: ping},
+	}}})
+	for reader, want := range []int{2, 2, 2, 2} {
+		if got := strings.Count(hears(reader, since), string(ids[0])) + strings.Count(hears(reader, since), string(ids[2])); got == 0 {
+			t.Errorf("h%d does not hear whom it loses (%d)", reader, want)
+		}
+	}
+	moved := []peers.Endpoint{{Kind: peers.EndpointPinned, Address: netip.MustParseAddrPort("198.51.100.7:51820")}}
+	since = publish(peers.UpdateHost{ID: ids[0], Endpoints: moved})
+	for reader, want := range []bool{true, true, false, false} {
+		if got := hears(reader, since) != ""; got != want {
+			t.Errorf("h%d hears of a change of h0: %v", reader, got)
+		}
+	}
+	since = publish(peers.SetHostState{ID: ids[0], State: peers.HostSuspended})
+	for reader, want := range []bool{false, true, false, false} {
+		if reader > 0 && (hears(reader, since) != "") != want {
+			t.Errorf("h%d hears that h0 goes: %v", reader, !want)
+		}
+	}
+	for reader := 1; reader < 4; reader++ {
+		var line bytes.Buffer
+		if _, err := f.Snapshot(&line, ids[reader], nil); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line.String(), m.identities[ids[0]].Identity().String()) {
+			t.Errorf("a snapshot for h%d has h0", reader)
+		}
+	}
 }
 
 // TestResumeFromRecentEntries begins a feed in the middle, as a controller does that was restarted.

@@ -92,7 +92,7 @@ func (l *line) fail(err error) {
 
 // plan puts the part of a host's plan that is its own.
 func (l *line) plan(v *view, id peers.HostID) {
-	p, err := v.inv.PlanAlone(id)
+	p, err := v.planner.Alone(id)
 	if err != nil {
 		l.fail(fmt.Errorf("host %s: %w", id, err))
 		return

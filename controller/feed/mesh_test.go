@@ -137,6 +137,11 @@ func (fo *follower) take(line []byte) error {
 		return fmt.Errorf("message of kind %q", d.Kind)
 	}
 	known := fo.plan.Peers
+	for _, id := range d.Remove {
+		if !slices.ContainsFunc(known, func(p peers.Peer) bool { return p.ID == id }) {
+			return fmt.Errorf("host %s, which is not known, is taken away", id)
+		}
+	}
 	if d.Plan != nil {
 		fo.plan = *d.Plan
 	}

@@ -19,18 +19,21 @@ type Step struct {
 // too old to tell: the host needs a Snapshot. The error wraps peers.ErrNoPlan where the host has become
 // inactive.
 func (f *Feed) Since(w io.Writer, id peers.HostID, rev peers.Revision, extra []byte) (s Step, ok bool, err error) {
-	b, err := f.batch(rev)
-	if err != nil || b == nil || b.all {
-		return Step{}, false, err
+	b := f.batch(rev)
+	if b == nil || b.all {
+		return Step{}, false, nil
 	}
 	s.To = b.view.inv.Revision
-	concerned := b.concerns(id)
+	concerned, err := b.concerns(id)
+	if err != nil {
+		return Step{}, false, err
+	}
 	if s.Wrote = concerned || len(extra) > 0; !s.Wrote {
 		return s, true, nil
 	}
 	l := f.lines.begin(w)
 	if concerned {
-		b.fill(l, id, extra)
+		l.fail(b.fill(l, id, extra))
 	} else {
 		l.open(&wire.Down{Kind: wire.DownCurrent, Revision: s.To, Head: b.view.inv.Head})
 		l.put(extra)
@@ -49,8 +52,9 @@ func (f *Feed) Snapshot(w io.Writer, id peers.HostID, extra []byte) (peers.Revis
 	l.open(&wire.Down{Kind: wire.DownSnapshot, Revision: v.inv.Revision, Head: v.inv.Head})
 	l.put(extra)
 	l.plan(v, id)
-	l.psks(v, id, v.records)
-	l.records(v.records, id)
+	seen := v.seenBy(v.role(id))
+	l.psks(v, id, seen)
+	l.records(seen, id)
 	l.text("}\n")
 	return v.inv.Revision, f.lines.end(l)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,8 +35,32 @@ type record struct {
 // A view is the mesh at one revision as readers need it. It is immutable.
 type view struct {
 	inv      *peers.Inventory
+	planner  *peers.Planner
 	derivers derivers
-	records  []*record // by id, ascending
+	records  []*record                   // by id, ascending
+	roles    map[peers.HostID]peers.Role // of active hosts; nil where there is no policy
+}
+
+// role is the part of a host in the policy.
+func (v *view) role(id peers.HostID) peers.Role {
+	if v.roles == nil {
+		return v.planner.Role(id)
+	}
+	return v.roles[id]
+}
+
+// seenBy are the records that a host with a role is told.
+func (v *view) seenBy(reader peers.Role) []*record {
+	if v.roles == nil {
+		return v.records
+	}
+	var out []*record
+	for _, r := range v.records {
+		if reader.Meets(v.roles[r.peer.ID]) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // newRecord encodes a record, once for all readers.
@@ -49,12 +74,11 @@ func newRecord(p peers.Peer) (*record, error) {
 
 // newView encodes everybody.
 func newView(inv *peers.Inventory, d derivers) (*view, error) {
-	v := &view{inv: inv, derivers: d}
-	all, err := everybody(inv)
-	if err != nil {
-		return nil, err
+	v := &view{inv: inv, planner: inv.Planner(), derivers: d}
+	if inv.Policy != nil {
+		v.roles = v.planner.Roles()
 	}
-	for _, p := range all {
+	for _, p := range v.planner.Peers() {
 		r, err := newRecord(p)
 		if err != nil {
 			return nil, err
@@ -62,27 +86,6 @@ func newView(inv *peers.Inventory, d derivers) (*view, error) {
 		v.records = append(v.records, r)
 	}
 	return v, nil
-}
-
-// everybody is the records of all hosts that others see, by id. A plan has them all but the host's own,
-// and costs much less than asking for each of them.
-func everybody(inv *peers.Inventory) ([]peers.Peer, error) {
-	for id, h := range inv.Hosts {
-		if h.State != peers.HostActive {
-			continue
-		}
-		p, err := inv.Plan(id)
-		if err != nil {
-			return nil, fmt.Errorf("plan of host %s: %v", id, err)
-		}
-		all := p.Peers
-		if own, ok := inv.Peer(id); ok {
-			at, _ := slices.BinarySearchFunc(all, own, peers.ComparePeers)
-			all = slices.Insert(all, at, own)
-		}
-		return all, nil
-	}
-	return nil, nil
 }
 
 func (v *view) find(id peers.HostID) (int, bool) {
@@ -97,7 +100,8 @@ func (v *view) next(inv *peers.Inventory, e peers.Entry) (*view, []peers.HostID,
 	if all || v.movesPrefixes(ids) {
 		return v.nextWhole(inv)
 	}
-	n := &view{inv: inv, derivers: v.derivers, records: slices.Clone(v.records)}
+	n := &view{inv: inv, planner: inv.Planner(), derivers: v.derivers, records: slices.Clone(v.records)}
+	n.recast(v, ids, e.Everybody())
 	var changed []peers.HostID
 	for _, id := range ids {
 		differs, err := n.refresh(id)
@@ -109,6 +113,41 @@ func (v *view) next(inv *peers.Inventory, e peers.Entry) (*view, []peers.HostID,
 		}
 	}
 	return n, changed, nil
+}
+
+// recast gives hosts their roles anew: some, or all where the policy itself is another one.
+func (v *view) recast(old *view, ids []peers.HostID, all bool) {
+	switch {
+	case v.inv.Policy == nil:
+	case all || old.roles == nil:
+		v.roles = v.planner.Roles()
+	default:
+		v.roles = maps.Clone(old.roles)
+		for _, id := range ids {
+			delete(v.roles, id)
+			if r := v.planner.Role(id); r != (peers.Role{}) {
+				v.roles[id] = r
+			}
+		}
+	}
+}
+
+// rolesBefore are the roles that hosts had before, of those that have another one now. With another policy,
+// with which the old roles cannot be compared, they are those of all hosts.
+func (v *view) rolesBefore(old *view, e peers.Entry) map[peers.HostID]peers.Role {
+	ids, _ := e.Hosts()
+	out := map[peers.HostID]peers.Role{}
+	if e.Everybody() && v.inv.Policy != nil {
+		for id := range v.inv.Hosts {
+			out[id] = old.role(id)
+		}
+	}
+	for _, id := range ids {
+		if was := old.role(id); was != v.role(id) {
+			out[id] = was
+		}
+	}
+	return out
 }
 
 // movesPrefixes reports whether one of the hosts is a gateway: when it comes or goes, the prefixes of its
@@ -157,7 +196,7 @@ func (v *view) nextWhole(inv *peers.Inventory) (*view, []peers.HostID, error) {
 // been shown to anybody yet.
 func (v *view) refresh(id peers.HostID) (bool, error) {
 	at, had := v.find(id)
-	p, has := v.inv.Peer(id)
+	p, has := v.planner.Peer(id)
 	if !has {
 		if had {
 			v.records = slices.Delete(v.records, at, at+1)

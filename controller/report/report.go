@@ -28,6 +28,7 @@ type Page struct {
 	Revision   peers.Revision // applied
 	Generation peers.Generation
 	Problems   []peers.Problem
+	Gate       int // the newest form of a plan's gate that it understands; 0 for none
 }
 
 // A Book holds the last reports of all hosts. It is safe for concurrent use.
@@ -66,7 +67,7 @@ func (b *Book) Hello(id peers.HostID, h *wire.Hello, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	*b.page(id) = page{Page: Page{
-		Seen: at, Version: clean(h.Version), Backend: clean(h.Backend), Revision: h.Revision,
+		Seen: at, Version: clean(h.Version), Backend: clean(h.Backend), Revision: h.Revision, Gate: h.Gate,
 	}}
 }
 

@@ -69,6 +69,8 @@ type HostView struct {
 	KeySince   *time.Time       `json:"key_since"           doc:"when the newest generation that it has a key of began"`
 	Rekey      *time.Time       `json:"rekey,omitempty"     doc:"since when it is asked for a new identity"`
 	Former     []key.Identity   `json:"former,omitempty"    doc:"the identities that it had before, the first one first"`
+	// Labels are what selectors of the policy may ask for.
+	Labels map[string]string `json:"labels"`
 }
 
 // A HostAction is what an admin wants of a host (POST /v1/hosts/{name}/{action}).

@@ -225,8 +225,12 @@ func TestNothingFallsOut(t *testing.T) {
 	if err := shop.Do(removeOurRoutes); err != nil {
 		t.Fatal(err)
 	}
+	if n := fallsOut(t, m, shop, to); n != 0 {
+		t.Errorf("%d packets for the mesh left without a tunnel, the routes being gone", n)
+	}
+	m.nft("shop", "delete", "table", "inet", "warren")
 	if fallsOut(t, m, shop, to) == 0 {
-		t.Error("without the unreachable route nothing is seen either: this test sees nothing")
+		t.Error("without the unreachable route and the guard nothing is seen either: this test sees nothing")
 	}
 	// The agent brings the tunnel back.
 	if _, err := m.StartAgent(m.patient(), "shop"); err != nil {
