@@ -111,8 +111,13 @@ func (w *walk) rules(c *nftables.Chain) ([][]byte, error) {
 	}
 	var out [][]byte
 	for _, row := range rows {
-		if len(row) > sizeofNfgenmsg && nl.BytesToString(attribute(row[sizeofNfgenmsg:], unix.NFTA_RULE_CHAIN)) == c.Name {
-			out = append(out, attribute(row[sizeofNfgenmsg:], unix.NFTA_RULE_EXPRESSIONS))
+		if len(row) <= sizeofNfgenmsg {
+			continue
+		}
+		r := row[sizeofNfgenmsg:]
+		table, chain := attribute(r, unix.NFTA_RULE_TABLE), attribute(r, unix.NFTA_RULE_CHAIN)
+		if nl.BytesToString(table) == c.Table.Name && nl.BytesToString(chain) == c.Name { // old kernels give all rules
+			out = append(out, attribute(r, unix.NFTA_RULE_EXPRESSIONS))
 		}
 	}
 	return out, nil
