@@ -14,6 +14,15 @@
 //	       │ /var/lib … │ │ /var/lib … │ │            │
 //	       └────────────┘ └────────────┘ └────────────┘
 //
+// LANs are bridges in namespaces of their own. A host on one has a second link, lan0, or only that one; the LAN's port
+// to it is named after the host.
+//
+//	lab.Topology{LANs: []string{"stock"}, Hosts: []lab.HostSpec{
+//		{Name: "warehouse", LAN: lab.LANLink{Segment: "stock", Addresses: prefixes("10.20.0.2/24")}},
+//		{Name: "erp", LAN: lab.LANLink{Segment: "stock", Addresses: prefixes("10.20.0.9/24"), Only: true,
+//			Via: addresses("10.20.0.2")}},
+//	}}
+//
 // A test package needs a TestMain and nothing installed but /dev/net/tun:
 //
 //	func TestMain(m *testing.M) { labtest.Main(m) }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"os"
@@ -15,19 +16,27 @@ import (
 type Host struct {
 	spec HostSpec
 	bin  string
+	lan  *segment // nil without
 
 	mu      sync.Mutex // guards what follows
 	spaces  spaces
 	daemons []*Daemon
+	port    portFault
 }
 
 // Name of the host; the router's link to it has the same name, its own link to the router is eth0.
 func (h *Host) Name() string { return h.spec.Name }
 
-// IPv4 is the host's address on the internet.
+// Site is where StartMesh enrols the host.
+func (h *Host) Site() string { return cmp.Or(h.spec.Site, h.spec.Name) }
+
+// OnInternet reports whether the host has a link to the router: all have but those that are only on a LAN.
+func (h *Host) OnInternet() bool { return !h.spec.LAN.Only }
+
+// IPv4 is the host's address on the internet, or the zero Addr if it is not there.
 func (h *Host) IPv4() netip.Addr { return h.spec.IPv4.Addr() }
 
-// IPv6 is the host's address on the internet, or the zero Addr where this machine has no IPv6.
+// IPv6 is the host's address on the internet, or the zero Addr if it is not there or this machine has no IPv6.
 func (h *Host) IPv6() netip.Addr {
 	if !haveIPv6() {
 		return netip.Addr{}

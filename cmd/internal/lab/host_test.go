@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -225,12 +226,22 @@ func TestLogsAreKept(t *testing.T) {
 
 func TestTopologyIsChecked(t *testing.T) {
 	for name, topology := range map[string]lab.Topology{
-		"at least one host":  {},
-		"host name \"Shop\"": {Hosts: []lab.HostSpec{{Name: "Shop"}}},
-		"at most 15":         {Hosts: []lab.HostSpec{{Name: "a-name-too-long-x"}}},
-		"\"shop\" is taken":  {Hosts: []lab.HostSpec{{Name: "shop"}, {Name: "shop"}}},
-		"\"lo\" is taken":    {Hosts: []lab.HostSpec{{Name: "lo"}}},
-		"no documentation":   {Hosts: make([]lab.HostSpec, 97)},
+		"at least one host":    {},
+		"host name \"Shop\"":   {Hosts: []lab.HostSpec{{Name: "Shop"}}},
+		"at most 15":           {Hosts: []lab.HostSpec{{Name: "a-name-too-long-x"}}},
+		"\"shop\" is taken":    {Hosts: []lab.HostSpec{{Name: "shop"}, {Name: "shop"}}},
+		"\"lo\" is taken":      {Hosts: []lab.HostSpec{{Name: "lo"}}},
+		"no documentation":     {Hosts: make([]lab.HostSpec, 97)},
+		"LAN name \"Stock\"":   {LANs: []string{"Stock"}},
+		"\"stock\" is taken":   {LANs: []string{"stock", "stock"}},
+		"LAN \"stock\", which": {Hosts: []lab.HostSpec{{Name: "till", LAN: lab.LANLink{Segment: "stock"}}}},
+		"and no LAN":           {Hosts: []lab.HostSpec{{Name: "till", LAN: lab.LANLink{Only: true}}}},
+		"only on a LAN": {LANs: []string{"stock"}, Hosts: []lab.HostSpec{{
+			Name: "till", IPv4: netip.MustParsePrefix("192.0.2.2/24"), LAN: lab.LANLink{Segment: "stock", Only: true},
+		}}},
+		"default routes": {LANs: []string{"stock"}, Hosts: []lab.HostSpec{{
+			Name: "till", LAN: lab.LANLink{Segment: "stock", Via: []netip.Addr{netip.MustParseAddr("10.20.0.1")}},
+		}}},
 	} {
 		if l, err := lab.New(topology); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: the error is %v", name, err)

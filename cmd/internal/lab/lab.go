@@ -14,6 +14,7 @@ import (
 // Lab is the internet and its hosts. It belongs to one goroutine; its hosts may be used by several.
 type Lab struct {
 	hosts []*Host
+	lans  []*segment
 }
 
 // New builds the topology around this program, which Enter has put into the router's namespace.
@@ -33,8 +34,15 @@ func New(t Topology) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{}
+	for _, name := range t.LANs {
+		s, err := newSegment(name)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("building LAN %s: %w", name, err), l.Close())
+		}
+		l.lans = append(l.lans, s)
+	}
 	for _, spec := range specs {
-		h := &Host{spec: spec, bin: bin}
+		h := &Host{spec: spec, bin: bin, lan: l.lan(spec.LAN.Segment)}
 		l.hosts = append(l.hosts, h)
 		if err := h.build(); err != nil {
 			return nil, errors.Join(fmt.Errorf("building host %s: %w", spec.Name, err), l.Close())
@@ -48,6 +56,9 @@ func (l *Lab) Close() error {
 	var problems []error
 	for _, h := range l.hosts {
 		problems = append(problems, h.remove())
+	}
+	for _, s := range l.lans {
+		problems = append(problems, s.network.Close())
 	}
 	return errors.Join(append(problems, removeFaults())...)
 }

@@ -48,7 +48,7 @@ func NewMesh(l *Lab, o MeshOptions) (*Mesh, error) {
 }
 
 // StartMesh does what an operator would do to connect all hosts of a lab: it starts the controller, starts an agent on
-// every other host, and enrols each of these as a site and host of its own name, with a token of its own.
+// every other host on the internet, and enrols each of these under its own name, with a token of its own for its site.
 func StartMesh(ctx context.Context, l *Lab, o MeshOptions) (*Mesh, error) {
 	m, err := NewMesh(l, o)
 	if err != nil {
@@ -63,18 +63,18 @@ func StartMesh(ctx context.Context, l *Lab, o MeshOptions) (*Mesh, error) {
 		}
 	}
 	for _, host := range m.Members() {
-		if err := m.Enrol(ctx, host.Name(), host.Name()); err != nil {
+		if err := m.Enrol(ctx, host.Name(), host.Site()); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
 
-// Members are the hosts that have an agent: all but the controller's.
+// Members are the hosts that have an agent: all on the internet but the controller's.
 func (m *Mesh) Members() []*Host {
 	var members []*Host
 	for _, host := range m.lab.Hosts() {
-		if host.Name() != m.options.Controller {
+		if host.Name() != m.options.Controller && host.OnInternet() {
 			members = append(members, host)
 		}
 	}

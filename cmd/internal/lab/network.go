@@ -85,8 +85,11 @@ func (h *Host) plug(network *os.File) error {
 }
 
 // unplug removes both ends of the link; it is no error if they are gone.
-func (h *Host) unplug() error {
-	link, err := netlink.LinkByName(h.spec.Name)
+func (h *Host) unplug() error { return removeLink(h.spec.Name) }
+
+// removeLink removes a link of the calling thread's namespace, if it is there.
+func removeLink(name string) error {
+	link, err := netlink.LinkByName(name)
 	if err == nil {
 		err = netlink.LinkDel(link)
 	}
@@ -101,21 +104,32 @@ func (h *Host) configureUplink() error {
 	if err := configure(uplink, h.eachFamily(func(own netip.Prefix) netip.Prefix { return own })); err != nil {
 		return err
 	}
-	link, err := netlink.LinkByName(uplink)
-	if err != nil {
-		return err
-	}
+	var routers []netip.Addr
 	for _, router := range h.eachFamily(gateway) {
-		route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: router.Addr().AsSlice()}
-		if err := netlink.RouteAdd(route); err != nil {
-			return fmt.Errorf("adding the default route by way of %v: %v", router.Addr(), err)
+		routers = append(routers, router.Addr())
+	}
+	return defaultRoutes(uplink, routers)
+}
+
+// defaultRoutes makes next hops on a link of the calling thread's namespace those of all that has no other route.
+func defaultRoutes(name string, hops []netip.Addr) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("link %s: %v", name, err)
+	}
+	for _, hop := range hops {
+		if err := netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: hop.AsSlice()}); err != nil {
+			return fmt.Errorf("adding the default route by way of %v: %v", hop, err)
 		}
 	}
 	return nil
 }
 
-// eachFamily derives an address from the host's own in each family that this machine has.
+// eachFamily derives an address from the host's own on the internet in each family that this machine has.
 func (h *Host) eachFamily(derive func(netip.Prefix) netip.Prefix) []netip.Prefix {
+	if !h.OnInternet() {
+		return nil
+	}
 	addresses := []netip.Prefix{derive(h.spec.IPv4)}
 	if haveIPv6() {
 		addresses = append(addresses, derive(h.spec.IPv6))

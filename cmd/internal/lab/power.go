@@ -8,8 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// PowerOff kills every process on the host and takes its interfaces away, as a power failure does. Reboot is how it
+// comes back.
+func (h *Host) PowerOff() error {
+	if err := h.halt(); err != nil {
+		return fmt.Errorf("halting %s: %w", h.Name(), err)
+	}
+	return nil
+}
+
 // Reboot kills every process on the host and gives it fresh interfaces and an empty /run. What was under /var/lib is
-// there afterwards, and so are faults of the internet (Cut, Block). Nothing is started.
+// there afterwards, and so are faults of the internet (Cut, Block) and of the LAN. Nothing is started. A host that is
+// off is switched on.
 func (h *Host) Reboot() error {
 	if err := h.halt(); err != nil {
 		return fmt.Errorf("halting %s: %w", h.Name(), err)
@@ -43,10 +53,15 @@ func (h *Host) boot() error {
 	if err != nil {
 		return err
 	}
-	if err := h.plug(made.network); err != nil {
-		return err
+	if h.OnInternet() {
+		if err := h.plug(made.network); err != nil {
+			return err
+		}
+		if err := h.Do(h.configureUplink); err != nil {
+			return err
+		}
 	}
-	return h.Do(h.configureUplink)
+	return h.joinLAN(made.network)
 }
 
 // halt is as sudden as a power failure: processes and interfaces are gone.
@@ -66,8 +81,8 @@ func (h *Host) halt() error {
 			return err
 		}
 	}
-	// In this order: without its namespaces the link would go by itself, but not at once.
-	err := h.unplug()
+	// In this order: without its namespaces the links would go by themselves, but not at once.
+	err := errors.Join(h.unplug(), h.leaveLAN())
 	before.close()
 	return errors.Join(err, os.RemoveAll(h.dir("run")))
 }

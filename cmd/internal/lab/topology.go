@@ -10,6 +10,7 @@ import (
 // Topology says which hosts a lab has.
 type Topology struct {
 	Hosts []HostSpec
+	LANs  []string // names of the LANs that hosts are on
 	// Bin is the directory of the programs under test; it leads PATH on every host. It may be empty.
 	Bin string
 }
@@ -17,10 +18,14 @@ type Topology struct {
 // HostSpec is one host. What is left out of its addresses (address with prefix length) comes from the documentation
 // ranges.
 type HostSpec struct {
-	Name string // at most 15 characters: it also names the router's link to the host
+	Name string // at most 15 characters: it also names the router's link to the host, and the LAN's port
+	Site string // where StartMesh enrols it; its name if empty
 	IPv4 netip.Prefix
 	IPv6 netip.Prefix
+	LAN  LANLink // a second link, or the only one
 }
+
+var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,14}$`)
 
 // RouterName is how people call the router, in whose namespace the program itself is.
 const RouterName = "internet"
@@ -37,23 +42,25 @@ func (t Topology) resolved() ([]HostSpec, error) {
 	if len(t.Hosts) == 0 {
 		problems = append(problems, errors.New("a lab needs at least one host"))
 	}
-	valid := regexp.MustCompile(`^[a-z][a-z0-9-]{0,14}$`)
 	taken := map[string]bool{RouterName: true, "lo": true}
+	problems = append(problems, t.checkLANs()...)
 	specs := make([]HostSpec, len(t.Hosts))
+	connected := 0
 	for i, spec := range t.Hosts {
-		if !valid.MatchString(spec.Name) {
+		if !validName.MatchString(spec.Name) {
 			problems = append(problems, fmt.Errorf("host name %q: at most 15 of a-z, 0-9 and -, a letter first", spec.Name))
 		}
 		if taken[spec.Name] {
 			problems = append(problems, fmt.Errorf("host name %q is taken", spec.Name))
 		}
 		taken[spec.Name] = true
-		if !spec.IPv4.IsValid() {
-			spec.IPv4 = documentationIPv4(i)
+		problems = append(problems, spec.LAN.check(spec, t.LANs))
+		if spec.LAN.Only {
+			specs[i] = spec
+			continue
 		}
-		if !spec.IPv6.IsValid() {
-			spec.IPv6 = documentationIPv6(i)
-		}
+		spec = spec.documented(connected)
+		connected++
 		specs[i] = spec
 		for j, other := range specs[:i] {
 			if spec.IPv4.Overlaps(other.IPv4) || spec.IPv6.Overlaps(other.IPv6) {
@@ -63,6 +70,17 @@ func (t Topology) resolved() ([]HostSpec, error) {
 		problems = append(problems, spec.checkAddresses())
 	}
 	return specs, errors.Join(problems...)
+}
+
+// documented fills in what is left out of the addresses of the host of that number on the internet.
+func (s HostSpec) documented(i int) HostSpec {
+	if !s.IPv4.IsValid() {
+		s.IPv4 = documentationIPv4(i)
+	}
+	if !s.IPv6.IsValid() {
+		s.IPv6 = documentationIPv6(i)
+	}
+	return s
 }
 
 func (s HostSpec) checkAddresses() error {
