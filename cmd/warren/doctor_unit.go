@@ -16,6 +16,7 @@ import (
 // The units of the daemons.
 const (
 	agentUnit      = "warren-agent.service"
+	guardUnit      = "warren-guard.service"
 	controllerUnit = "warren-controller.service"
 )
 
@@ -26,8 +27,10 @@ const unitPatience = 10 * time.Second
 // agent: what is to be looked at keeps the agent from asking systemd.
 func units(ctx context.Context) []wire.Finding {
 	out := []wire.Finding{unit(ctx, agentUnit)}
-	if f := unit(ctx, controllerUnit); f.Result != checkSkipped { // most hosts have no controller
-		out = append(out, f)
+	for _, name := range []string{guardUnit, controllerUnit} { // most hosts have no controller
+		if f := unit(ctx, name); f.Result != checkSkipped {
+			out = append(out, f)
+		}
 	}
 	return out
 }
@@ -35,7 +38,7 @@ func units(ctx context.Context) []wire.Finding {
 func unit(ctx context.Context, name string) wire.Finding {
 	ctx, cancel := context.WithTimeout(ctx, unitPatience)
 	defer cancel()
-	properties := []string{"LoadState", "FragmentPath", "DropInPaths"}
+	properties := []string{"LoadState", "UnitFileState", "ActiveState", "FragmentPath", "DropInPaths"}
 	for _, s := range shipped(name) {
 		properties = append(properties, s[0])
 	}
@@ -69,6 +72,11 @@ func hardening(name, shown string) wire.Finding {
 		Check: unitCheck(name), Result: checkSkipped,
 		Message: name + " is not installed: whatever has started this daemon has to harden it",
 	}
+	if name == guardUnit && has["LoadState"] != "not-found" && has["LoadState"] != "" {
+		if f, ok := idleGuard(has); ok {
+			return f
+		}
+	}
 	if has["LoadState"] != "loaded" {
 		return f
 	}
@@ -91,6 +99,23 @@ func hardening(name, shown string) wire.Finding {
 	f.Hint = fmt.Sprintf("systemctl cat %[1]s shows which file says so; take that out, then: "+
 		"systemctl daemon-reload; systemctl restart %[1]s", name)
 	return f
+}
+
+// idleGuard tells of a guard that does not come up with the host.
+func idleGuard(has map[string]string) (wire.Finding, bool) {
+	f := wire.Finding{Check: unitCheck(guardUnit), Result: checkWarning}
+	switch {
+	case has["UnitFileState"] != "enabled":
+		f.Message = fmt.Sprintf("%s is %s: while this host boots, what is for the mesh may leave in plain text until the agent runs",
+			guardUnit, has["UnitFileState"])
+		f.Hint = "systemctl unmask " + guardUnit + "; systemctl enable " + guardUnit
+	case has["ActiveState"] == "failed":
+		f.Message = guardUnit + " has failed: the last guard was not in place while this host booted"
+		f.Hint = "journalctl -b -u " + guardUnit
+	default:
+		return f, false
+	}
+	return f, true
 }
 
 // sameWords compares lists without regard to order and case, which differ between versions of systemd.
@@ -125,11 +150,22 @@ func shipped(name string) [][2]string {
 		{"RemoveIPC", "yes"},
 		{"UMask", "0077"},
 		{"LimitCORE", "0"},
+		{"SystemCallArchitectures", "native"},
+	}
+	if name == guardUnit {
+		return append(out, [][2]string{
+			{"Type", "oneshot"},
+			{"User", "warren-agent"},
+			{"CapabilityBoundingSet", "cap_net_admin"},
+			{"AmbientCapabilities", "cap_net_admin"},
+			{"PrivateDevices", "yes"},
+		}...)
+	}
+	out = append(out, [][2]string{
 		{"Type", "notify"},
 		{"Restart", "always"},
 		{"WatchdogUSec", "30s"},
-		{"SystemCallArchitectures", "native"},
-	}
+	}...)
 	if name == controllerUnit {
 		return append(out, [][2]string{
 			{"User", "warren-controller"},

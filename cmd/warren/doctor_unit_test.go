@@ -35,7 +35,7 @@ func hardens(setting string) bool {
 
 // TestShipped holds what the doctor wants against the units of the packages: neither has what the other lacks.
 func TestShipped(t *testing.T) {
-	for _, name := range []string{agentUnit, controllerUnit} {
+	for _, name := range []string{agentUnit, controllerUnit, guardUnit} {
 		unit, wants := settings(t, name), map[string]bool{}
 		for _, s := range shipped(name) {
 			wants[s[0]] = true
@@ -53,7 +53,7 @@ func TestShipped(t *testing.T) {
 
 // systemdSays is what systemctl show says of a unit as shipped, with changes.
 func systemdSays(name string, changes ...string) string {
-	lines := []string{"LoadState=loaded", "FragmentPath=/lib/systemd/system/" + name, "DropInPaths="}
+	lines := []string{"LoadState=loaded", "UnitFileState=enabled", "ActiveState=active", "FragmentPath=/lib/systemd/system/" + name, "DropInPaths="}
 	for _, s := range shipped(name) {
 		lines = append(lines, s[0]+"="+s[1])
 	}
@@ -108,6 +108,17 @@ func TestHardening(t *testing.T) {
 			checkWarning,
 			[]string{"KillMode", "WatchdogUSec"},
 		},
+		{"the guard's", guardUnit, nil, checkOK, []string{"hardened as shipped"}},
+		{"a guard that had nothing to load", guardUnit, []string{"ActiveState=inactive"}, checkOK, nil},
+		{"a guard that does not come up", guardUnit, []string{"UnitFileState=disabled"}, checkWarning, []string{"is disabled"}},
+		{
+			"a masked guard", guardUnit,
+			[]string{"LoadState=masked", "UnitFileState=masked"},
+			checkWarning,
+			[]string{"is masked", "plain text"},
+		},
+		{"a guard that failed", guardUnit, []string{"ActiveState=failed"}, checkWarning, []string{"has failed"}},
+		{"no guard", guardUnit, []string{"LoadState=not-found", "UnitFileState="}, checkSkipped, []string{"not installed"}},
 		{"not there", agentUnit, []string{"LoadState=not-found"}, checkSkipped, []string{"not installed"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
