@@ -94,7 +94,7 @@ func (p *Prober) serve(socket *net.UDPConn) {
 		if !known[from.Addr().Unmap()] || !limit.Allow() {
 			continue
 		}
-		if reply := replyTo(buf[:n]); reply != nil {
+		if reply := Reply(buf[:n]); reply != nil {
 			// Who asked notices by itself that no answer comes.
 			_, _ = socket.WriteToUDPAddrPort(reply, from)
 		}

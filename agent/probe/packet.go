@@ -33,8 +33,8 @@ func (p packet) header(kind byte) []byte {
 	return binary.BigEndian.AppendUint64(b, p.nonce)
 }
 
-// replyTo answers a question; nil for anything else.
-func replyTo(b []byte) []byte {
+// Reply is the answer to a question, the payload of a datagram that came to Port; nil for anything else.
+func Reply(b []byte) []byte {
 	p, kind, ok := parse(b)
 	if !ok || kind != kindAsk || len(b) < minAsk {
 		return nil

@@ -129,7 +129,7 @@ func TestPathMTU(t *testing.T) {
 				return
 			}
 			if n+headerIPv4 <= 1300 {
-				_, _ = socket.WriteToUDPAddrPort(replyTo(buf[:n]), from)
+				_, _ = socket.WriteToUDPAddrPort(Reply(buf[:n]), from)
 			}
 		}
 	}()
@@ -157,9 +157,9 @@ func TestNoAmplification(t *testing.T) {
 	check := func(seq uint16, nonce uint64, more uint8) bool {
 		p := packet{seq: seq, nonce: nonce}
 		ask := p.ask(minAsk + int(more))
-		reply := replyTo(ask)
+		reply := Reply(ask)
 		got, kind, ok := parse(reply)
-		return len(ask) == minAsk+int(more) && len(reply) < len(ask) && ok && kind == kindReply && got == p && replyTo(reply) == nil
+		return len(ask) == minAsk+int(more) && len(reply) < len(ask) && ok && kind == kindReply && got == p && Reply(reply) == nil
 	}
 	if err := quick.Check(check, nil); err != nil {
 		t.Error(err)
@@ -172,8 +172,8 @@ func FuzzPacket(f *testing.F) {
 	f.Add(packet{}.ask(1392))
 	f.Add([]byte("WRNP"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		reply := replyTo(b)
-		if len(reply) > len(b) || reply != nil && replyTo(reply) != nil {
+		reply := Reply(b)
+		if len(reply) > len(b) || reply != nil && Reply(reply) != nil {
 			t.Fatalf("%d bytes are answered with %d", len(b), len(reply))
 		}
 		if reply != nil && !bytes.Equal(b[6:16], reply[6:16]) {

@@ -1,6 +1,6 @@
 // Package farm has the other ends of tunnels: many WireGuard devices, each with one peer, that shake hands and keep
 // sessions alive as hosts do, without hosts behind them. They are wireguard-go with a socket of the plainest kind and
-// an interface that swallows what arrives.
+// an interface that answers the questions of agents, as on how large packets may be, and swallows all else.
 package farm
 
 import (
