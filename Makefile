@@ -93,6 +93,10 @@ test-vm: build ## On kernel WireGuard and systemd, in VMs (needs qemu, apt, mmde
 test-rotation: build failpoint ## Every fault at every boundary of a rotation (half an hour)
 	WARREN_ROTATION_MATRIX=0/1 go test -count=1 -timeout 90m -v -run 'TestRotation' $(E2E)
 
+.PHONY: test-outage
+test-outage: build ## Ten minutes without a controller that is started, and killed, five times
+	WARREN_OUTAGE=10m go test -count=1 -timeout 30m -v -run TestControllerOutage $(E2E)
+
 .PHONY: fuzz fuzz-smoke
 fuzz: ## Every fuzz target in turn, FUZZ=1m each
 	@sh .ci/fuzz $(FUZZ)
