@@ -21,6 +21,7 @@ func TestSystem(t *testing.T) {
 		{"what others take away comes back", heals},
 		{"an agent that hangs is replaced", stopped},
 		{"hard reset without a controller", reset},
+		{"nothing for the mesh leaves while it boots", guarded},
 		{"a clock that went back", clockBack},
 		{"a kernel without IPv6", withoutIPv6},
 		{"a kernel without WireGuard", withoutModule},
@@ -48,7 +49,9 @@ func (w *world) mend() {
 func installed(w *world) {
 	w.warehouse.install(first, "warren", "warren-agent", "warren-controller")
 	w.shop.install(first, "warren", "warren-agent")
-	w.warehouse.hardened(map[string]string{"warren-agent.service": "20", "warren-controller.service": "15"})
+	w.warehouse.hardened(map[string]string{
+		"warren-agent.service": "20", "warren-controller.service": "15", "warren-guard.service": "20", "warren-online.service": "10",
+	})
 	for _, m := range []*machine{w.warehouse, w.shop} {
 		m.sh("systemctl is-active warren-agent && systemctl is-enabled warren-agent")
 		m.sh("warren enroll " + w.token(m.name))
@@ -58,8 +61,8 @@ func installed(w *world) {
 			m.t.Errorf("the backend of %s is %s, want kernel", m.name, s.Backend)
 		}
 	}
-	w.warehouse.unitsKnown("warren-agent", "warren-controller")
-	w.shop.unitsKnown("warren-agent")
+	w.warehouse.unitsKnown("warren-agent", "warren-guard", "warren-controller")
+	w.shop.unitsKnown("warren-agent", "warren-guard")
 	s := w.shop.stream(w.warehouse, w.warehouse.well().Address)
 	s.more(2 * perSecond)
 	s.lossless()

@@ -1,6 +1,7 @@
 // Command guest is what a test VM has of the project's own. As process 1 it mounts what programs expect,
 // loads the kernel modules, runs the programs of the plan, tells their exit code on the console and switches
-// the machine off. Under systemd, `guest serve PORT [FIRST]` lets a test outside work in the machine.
+// the machine off. Under systemd, `guest serve PORT [FIRST]` lets a test outside work in the machine; the addresses in the
+// file FIRST, and in one called flood beside it, are what it sends to by itself (hand.Errands).
 package main
 
 import (
@@ -127,25 +128,45 @@ func runAll() (int, error) {
 }
 
 // serve waits for the port, which udev makes, and works for the test at its other end.
-func serve(path string, first []string) error {
-	var at netip.AddrPort
-	if len(first) > 0 {
-		raw, err := os.ReadFile(first[0])
-		if err == nil {
-			at, err = netip.ParseAddrPort(strings.TrimSpace(string(raw)))
+func serve(path string, notes []string) error {
+	var e hand.Errands
+	if len(notes) > 0 {
+		first, err := addresses(notes[0])
+		if err != nil {
+			return err
 		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		if len(first) > 0 {
+			e.First = first[0]
+		}
+		if e.Flood, err = addresses(filepath.Join(filepath.Dir(notes[0]), "flood")); err != nil {
 			return err
 		}
 	}
+	server := hand.NewServer(e)
 	for {
 		port, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err == nil {
-			return hand.Serve(port, at)
+			return server.Serve(port)
 		}
 		if !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		<-time.After(20 * time.Millisecond)
 	}
+}
+
+// addresses are those in a file; none if it is not there.
+func addresses(path string) (out []netip.AddrPort, err error) {
+	raw, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for field := range strings.FieldsSeq(string(raw)) {
+		at, err := netip.ParseAddrPort(field)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %v", path, err)
+		}
+		out = append(out, at)
+	}
+	return out, nil
 }

@@ -32,18 +32,18 @@ func (b *boot) told() Boot {
 	return b.now
 }
 
+// networked reports whether the network has come up.
+func (b *boot) networked() bool { return b.told().Network != 0 }
+
 // watch asks for an answer every 50 ms, from before there is a network.
 func (b *boot) watch() {
-	if !b.first.IsValid() {
-		return
-	}
 	for b.told().Network == 0 {
 		if networkIsUp() {
 			b.set(func(now *Boot) { now.Network = sinceBoot() })
 		}
 		<-time.After(20 * time.Millisecond)
 	}
-	for b.told().Answer == 0 {
+	for b.first.IsValid() && b.told().Answer == 0 {
 		if answers(b.first) {
 			b.set(func(now *Boot) { now.Answer = sinceBoot() })
 		}

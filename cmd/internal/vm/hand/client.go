@@ -71,3 +71,26 @@ func (c *Client) Boot(ctx context.Context) (Boot, error) {
 	}
 	return got, nil
 }
+
+// Flooded tells how the flood goes that the guest began with.
+func (c *Client) Flooded(ctx context.Context) (Flooded, error) {
+	var got Flooded
+	if err := c.call(ctx, "Flooded", Nothing{}, &got); err != nil {
+		return Flooded{}, err
+	}
+	return got, nil
+}
+
+// Watch begins to count the packets of a link.
+func (c *Client) Watch(ctx context.Context, spec WatchSpec) error {
+	return c.call(ctx, "Watch", spec, &Nothing{})
+}
+
+// Watched tells what the watch has seen.
+func (c *Client) Watched(ctx context.Context) (Watched, error) {
+	var got Watched
+	if err := c.call(ctx, "Watched", Nothing{}, &got); err != nil {
+		return Watched{}, err
+	}
+	return got, nil
+}

@@ -10,17 +10,17 @@ import (
 )
 
 // pair is both ends, without a guest in between.
-func pair(t *testing.T, first netip.AddrPort) *Client {
+func pair(t *testing.T, e Errands) *Client {
 	t.Helper()
 	here, there := net.Pipe()
-	go func() { _ = Serve(there, first) }() // it ends with the pipe
+	go func() { _ = NewServer(e).Serve(there) }() // it ends with the pipe
 	c := NewClient(here)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
 func TestRun(t *testing.T) {
-	c := pair(t, netip.AddrPort{})
+	c := pair(t, Errands{})
 	sh := func(script, stdin string, timeout time.Duration) Result {
 		t.Helper()
 		r, err := c.Run(t.Context(), Command{Argv: []string{"/bin/sh", "-c", script}, Stdin: stdin, Timeout: timeout})
@@ -54,7 +54,7 @@ func TestRun(t *testing.T) {
 
 func TestFlow(t *testing.T) {
 	at := freePort(t)
-	c := pair(t, at)
+	c := pair(t, Errands{First: at, Flood: []netip.AddrPort{at}})
 	if b, err := c.Boot(t.Context()); err != nil || b.Answer != 0 {
 		t.Errorf("an answer before there is somebody: %+v, %v", b, err)
 	}
@@ -109,5 +109,35 @@ func until(t *testing.T, is func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("it does not come")
 		}
+	}
+}
+
+// TestFloodAndWatch has a guest flood from its start, and sees that on the wire.
+func TestFloodAndWatch(t *testing.T) {
+	at := freePort(t)
+	c := pair(t, Errands{Flood: []netip.AddrPort{at}})
+	if _, err := c.Watched(t.Context()); err == nil {
+		t.Error("what nobody watches is told")
+	}
+	if err := c.Watch(t.Context(), WatchSpec{Link: "nolink", Content: "x"}); err == nil {
+		t.Error("a link that does not exist is watched")
+	}
+	if err := c.Watch(t.Context(), WatchSpec{Link: "lo", Content: FloodContent}); err != nil {
+		t.Skip("not root: ", err)
+	}
+	until(t, func() bool {
+		seen, err := c.Watched(t.Context())
+		sent, failed := c.Flooded(t.Context())
+		return err == nil && failed == nil && seen.Found > 20 && seen.Packets >= seen.Found && sent.Sent+sent.NoWay > 20
+	})
+	if err := c.Watch(t.Context(), WatchSpec{Link: "lo", Content: FloodContent + " of somebody else"}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		seen, err := c.Watched(t.Context())
+		return err == nil && seen.Packets > 20
+	})
+	if seen, err := c.Watched(t.Context()); err != nil || seen.Found != 0 {
+		t.Errorf("what is not on the wire was found: %+v, %v", seen, err)
 	}
 }

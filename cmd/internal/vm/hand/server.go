@@ -31,18 +31,33 @@ type Nothing struct{}
 
 // A Server is the end in the guest.
 type Server struct {
-	boot *boot
+	boot  *boot
+	flood flood
 
 	mu    sync.Mutex
 	flows map[string]*flow
 	echos map[netip.AddrPort]bool
+	watch *watch
 }
 
-// Serve works for whoever is at the other end of the port, until it is closed. It looks for the answer of
-// first from the start, unless that is the zero value.
-func Serve(port io.ReadWriteCloser, first netip.AddrPort) error {
-	s := &Server{flows: map[string]*flow{}, echos: map[netip.AddrPort]bool{}, boot: newBoot(first)}
+// Errands are what a guest does by itself from its start.
+type Errands struct {
+	First netip.AddrPort   // whose first answer it waits for; nobody's if zero
+	Flood []netip.AddrPort // to which it sends without end
+}
+
+// NewServer begins with the errands.
+func NewServer(e Errands) *Server {
+	s := &Server{flows: map[string]*flow{}, echos: map[netip.AddrPort]bool{}, boot: newBoot(e.First)}
 	go s.boot.watch()
+	for _, to := range e.Flood {
+		go s.flood.send(to, s.boot.networked)
+	}
+	return s
+}
+
+// Serve works for whoever is at the other end of the port, until it is closed.
+func (s *Server) Serve(port io.ReadWriteCloser) error {
 	server := rpc.NewServer()
 	if err := server.RegisterName("Hand", s); err != nil {
 		return err
