@@ -89,9 +89,9 @@ type RemoveHost struct {
 
 // SetSite creates a site or changes its prefixes and gateways.
 type SetSite struct {
-	Name     string         `json:"name"`
-	Prefixes []netip.Prefix `json:"prefixes,omitempty"`
-	Gateways []string       `json:"gateways,omitempty"`
+	Name     string       `json:"name"`
+	Prefixes []SitePrefix `json:"prefixes,omitempty"`
+	Gateways []string     `json:"gateways,omitempty"`
 }
 
 // RemoveSite removes a site that no host and no valid token uses.

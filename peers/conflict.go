@@ -63,6 +63,26 @@ func Conflicts(p Plan, foreign []Foreign) Problems {
 			}
 		}
 	}
+	return append(problems, p.siteConflicts(foreign)...)
+}
+
+// siteConflicts reports which networks of other sites a host does not reach.
+func (p *Plan) siteConflicts(foreign []Foreign) Problems {
+	var problems Problems
+	for i := range p.Sites {
+		site := &p.Sites[i]
+		if site.Name == p.Self.Site {
+			continue
+		}
+		for _, prefix := range site.Prefixes {
+			if f, taken := conflict(prefix, foreign); taken {
+				problems.addf("route-conflict", "prefix/"+prefix.String(),
+					fmt.Sprintf("give it an alias: warren site set %s --prefix %v --as PREFIX; or look at: ip route show dev %s",
+						site.Name, prefix, f.Link),
+					"%v of site %s is not routed: this host has %v on %s", prefix, site.Name, f.Prefix, f.Link)
+			}
+		}
+	}
 	return problems
 }
 

@@ -36,9 +36,9 @@ func (d *differ) peers(want *Interface) {
 		for _, prefix := range step.Allowed {
 			moved[prefix] = true
 		}
-		if was != nil && hasSurplus(was.Allowed, peer.Prefixes) {
+		if all := d.prefixes(peer); was != nil && hasSurplus(was.Allowed, all) {
 			surplus = append(surplus, SetPeer{
-				Link: want.Name, Host: peer.Name, Key: k, Allowed: peer.Prefixes, ReplaceAllowed: true,
+				Link: want.Name, Host: peer.Name, Key: k, Allowed: all, ReplaceAllowed: true,
 			})
 		}
 	}
@@ -48,6 +48,15 @@ func (d *differ) peers(want *Interface) {
 			d.shrink = append(d.shrink, DelPeer{Link: want.Name, Key: have.Peers[i].Key})
 		}
 	}
+}
+
+// prefixes are the allowed IPs of a peer, and what is routed to it: its addresses, then the networks for which it
+// acts, on each interface that it is on.
+func (d *differ) prefixes(peer *Peer) []netip.Prefix {
+	if more := d.behind[peer.ID]; len(more) > 0 {
+		return slices.Concat(peer.Prefixes, more)
+	}
+	return peer.Prefixes
 }
 
 // takeSurplus takes from peers the allowed IPs that they should not have, and that have not gone from
@@ -79,7 +88,7 @@ func (d *differ) peer(in *Interface, want *Peer, k key.Public, have *LinkPeer) (
 	if seconds := d.plan.Mesh.Keepalive; have.Keepalive != seconds && d.mayKeepalive(in, want, have) {
 		step.Keepalive = &seconds
 	}
-	for _, prefix := range want.Prefixes {
+	for _, prefix := range d.prefixes(want) {
 		if !slices.Contains(have.Allowed, prefix) {
 			step.Allowed = append(step.Allowed, prefix)
 		}

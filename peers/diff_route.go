@@ -57,7 +57,7 @@ func (d *differ) wantedRoutes() []Route {
 
 // routesTo appends the routes to a peer through a link, as far as the host can have them.
 func (d *differ) routesTo(out []Route, peer *Peer, link string, within []Foreign) []Route {
-	for _, prefix := range peer.Prefixes {
+	for _, prefix := range d.prefixes(peer) {
 		r := Route{Prefix: prefix, Link: link, Source: d.plan.Self.Address}
 		if prefix.Addr().Is6() {
 			r.Source = d.plan.Self.Address6

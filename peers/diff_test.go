@@ -178,7 +178,7 @@ func TestStepStrings(t *testing.T) {
 
 func TestConflicts(t *testing.T) {
 	inv := after(t, threeSites(t), peers.SetSite{
-		Name: "warehouse", Prefixes: prefixes("10.20.0.0/24", "2001:db8:20::/48"), Gateways: []string{"warehouse"},
+		Name: "warehouse", Prefixes: networks("10.20.0.0/24", "2001:db8:20::/48"), Gateways: []string{"warehouse"},
 	})
 	p := planOf(t, inv, "shop")
 	foreign := func(s ...string) (out []peers.Foreign) {

@@ -106,8 +106,7 @@ func (e Entry) Follows(rev Revision, head Hash) error {
 }
 
 // Hosts are the hosts that the entry changed; all is true where it may have changed every host's record,
-// as others see it. An entry cannot tell that a site's prefixes went over to another host with one of
-// its gateways: who needs that asks the inventory for the gateways of the host's site.
+// as others see it.
 func (e Entry) Hosts() (ids []HostID, all bool) {
 	for _, o := range e.Objects {
 		if id, ok := strings.CutPrefix(o.Key, "host/"); ok {
@@ -115,7 +114,7 @@ func (e Entry) Hosts() (ids []HostID, all bool) {
 		}
 	}
 	switch e.Kind {
-	case SetMesh{}.Kind(), SetSite{}.Kind(), RemoveSite{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind(),
+	case SetMesh{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind(),
 		RekeyMesh{}.Kind(), SucceedMesh{}.Kind(), SetSchedule{}.Kind():
 		all = len(e.Objects) > 0
 	}

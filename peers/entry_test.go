@@ -181,7 +181,7 @@ func TestEntryHosts(t *testing.T) {
 		"mesh":       {peers.SetMesh{MTU: &mtu}, "[]", true},
 		"same mesh":  {peers.SetMesh{MTU: &same}, "[]", false},
 		"generation": {peers.StartGeneration{Number: 2}, "[]", true},
-		"site":       {peers.SetSite{Name: "shop", Gateways: []string{"shop"}}, "[]", true},
+		"site":       {peers.SetSite{Name: "shop", Gateways: []string{"shop"}}, "[]", false},
 	} {
 		_, e, err := inv.Record(change(c.op))
 		if err != nil {

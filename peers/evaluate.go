@@ -37,8 +37,9 @@ func (inv *Inventory) ends() []end {
 		}
 	}
 	for _, s := range inv.sortedSites() {
-		for i := range s.Prefixes {
-			out = append(out, end{site: s.Name, prefixes: s.Prefixes[i : i+1]})
+		known := s.Known()
+		for i := range known {
+			out = append(out, end{site: s.Name, prefixes: known[i : i+1]})
 		}
 	}
 	return out

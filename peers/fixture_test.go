@@ -83,6 +83,17 @@ func prefixes(s ...string) []netip.Prefix {
 	return out
 }
 
+// networks are those of a site, as they are written.
+func networks(s ...string) []peers.SitePrefix {
+	out := make([]peers.SitePrefix, len(s))
+	for i := range s {
+		if err := out[i].UnmarshalText([]byte(s[i])); err != nil {
+			panic(err)
+		}
+	}
+	return out
+}
+
 func createMesh() peers.CreateMesh {
 	return peers.CreateMesh{
 		ID: meshID, Name: "orders",

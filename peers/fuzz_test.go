@@ -19,7 +19,7 @@ func everyOp() []peers.Op {
 		peers.UpdateHost{ID: idOf("shop"), Port: &port, Endpoints: []peers.Endpoint{}},
 		peers.SetHostState{ID: idOf("shop"), State: peers.HostRevoked},
 		peers.RemoveHost{ID: idOf("shop")},
-		peers.SetSite{Name: "shop", Prefixes: prefixes("10.20.0.0/24"), Gateways: []string{"shop"}},
+		peers.SetSite{Name: "shop", Prefixes: networks("10.20.0.0/24"), Gateways: []string{"shop"}},
 		peers.RemoveSite{Name: "shop"},
 		peers.AddAdmin{Name: "anna", Identity: identityOf("anna").Identity()},
 		peers.RemoveAdmin{Name: "anna"},

@@ -44,7 +44,7 @@ func (r *Roles) gate(inv *Inventory, h *Host) *Gate {
 func (inv *Inventory) remote(but string) (out []netip.Prefix) {
 	for _, s := range inv.sortedSites() {
 		if s.Name != but {
-			out = append(out, s.Prefixes...)
+			out = append(out, s.Known()...)
 		}
 	}
 	return out
@@ -123,32 +123,32 @@ func (p *Plan) sources(rule *GateRule) []netip.Prefix {
 			out = append(out, s.Prefix)
 		default:
 			for i := range p.Peers {
-				out = append(out, s.addresses(&p.Peers[i])...)
+				if s.names(&p.Peers[i]) {
+					out = append(out, p.Peers[i].Prefixes...)
+				}
+			}
+			for i := range p.Sites {
+				if site := &p.Sites[i]; s.Kind == SelectSite && s.Name == site.Name {
+					out = append(out, site.Prefixes...)
+				}
 			}
 		}
 	}
 	return outermost(out)
 }
 
-// addresses are what a selector that names hosts selects of a peer. Of the networks behind it, only a site
-// is said to have them.
-func (s Selector) addresses(peer *Peer) []netip.Prefix {
-	own := min(2, len(peer.Prefixes)) // see Host.Addresses
+// names reports whether a selector that names hosts names a peer.
+func (s Selector) names(peer *Peer) bool {
 	switch s.Kind {
 	case SelectHost:
-		if peer.Name == s.Name {
-			return peer.Prefixes[:own]
-		}
+		return peer.Name == s.Name
 	case SelectLabel:
-		if value, ok := peer.Labels[s.Name]; ok && value == s.Value {
-			return peer.Prefixes[:own]
-		}
+		value, ok := peer.Labels[s.Name]
+		return ok && value == s.Value
 	case SelectSite:
-		if peer.Site == s.Name {
-			return peer.Prefixes
-		}
+		return peer.Site == s.Name
 	}
-	return nil
+	return false
 }
 
 // Check refuses a guard that says what this code does not understand.

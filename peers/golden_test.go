@@ -71,6 +71,9 @@ func (s *story) plan(p peers.Plan) {
 			fmt.Fprintf(s, "  endpoint %s %v\n", e.Kind, e.Address)
 		}
 	}
+	for _, site := range p.Sites {
+		fmt.Fprintf(s, "site %s %v behind %v %v\n", site.Name, site.Prefixes, site.Gateways, site.Networks)
+	}
 }
 
 // steps tells what a host does, and does it.
@@ -203,7 +206,7 @@ func tellRotation(s *story) {
 // tellGateways: the prefixes of a site move from one gateway to the other.
 func tellGateways(s *story) {
 	inv := after(s.t, threeSites(s.t), createToken("good", "warehouse"), enroll("good", "lager"), peers.SetSite{
-		Name: "warehouse", Prefixes: prefixes("10.20.0.0/24", "2001:db8:20::/48"), Gateways: []string{"warehouse", "lager"},
+		Name: "warehouse", Prefixes: networks("10.20.0.0/24", "2001:db8:20::/48"), Gateways: []string{"warehouse", "lager"},
 	})
 	s.inventory(inv)
 	k := newKernel()
@@ -213,14 +216,32 @@ func tellGateways(s *story) {
 	s.steps("the first gateway is suspended", k, planOf(s.t, inv, "shop"))
 	inv = after(s.t, inv, peers.SetHostState{ID: idOf("warehouse"), State: peers.HostActive})
 	s.steps("it is back", k, planOf(s.t, inv, "shop"))
-	inv = after(s.t, inv, peers.SetSite{Name: "warehouse", Prefixes: prefixes("10.20.1.0/24"), Gateways: []string{"lager"}})
+	inv = after(s.t, inv, peers.SetSite{Name: "warehouse", Prefixes: networks("10.20.1.0/24"), Gateways: []string{"lager"}})
 	s.steps("another prefix at the other one", k, planOf(s.t, inv, "shop"))
+	inv = after(s.t, inv, peers.SetSite{
+		Name: "warehouse", Prefixes: networks("10.20.1.0/24", "192.168.1.0/24 as 10.61.1.0/24"), Gateways: []string{"warehouse", "lager"},
+	})
+	p := planOf(s.t, inv, "shop")
+	s.plan(p)
+	s.plan(planOf(s.t, inv, "lager"))
+	s.steps("both, and a network with an alias", k, p)
+	p.Acting = map[string]peers.HostID{"warehouse": idOf("lager")}
+	s.steps("the second gateway acts", k, p)
+	inv = after(s.t, inv, peers.StartGeneration{Number: 2}, peers.UpdateHost{ID: idOf("shop"), Keys: keysOf("shop", 2)},
+		peers.UpdateHost{ID: idOf("lager"), Keys: keysOf("lager", 2)}, peers.UpdateHost{ID: idOf("warehouse"), Keys: keysOf("warehouse", 2)})
+	p = planOf(s.t, inv, "shop")
+	p.Acting = map[string]peers.HostID{"warehouse": idOf("lager")}
+	s.steps("a rotation begins", k, p)
+	k.links["wrn0"].peers[privateOf("lager", 2).Public()].LastHandshake = epoch
+	s.steps("the acting gateway has answered", k, p)
+	p.Acting = nil
+	s.steps("the first gateway acts, which has not answered", k, p)
 }
 
 // tellConflicts: networks that the host has itself, and no IPv6.
 func tellConflicts(s *story) {
 	inv := after(s.t, threeSites(s.t), peers.SetSite{
-		Name: "warehouse", Prefixes: prefixes("10.20.0.0/24", "10.21.0.0/24"), Gateways: []string{"warehouse"},
+		Name: "warehouse", Prefixes: networks("10.20.0.0/24", "10.21.0.0/24"), Gateways: []string{"warehouse"},
 	})
 	k := newKernel()
 	k.ipv6 = false

@@ -136,9 +136,9 @@ type HostKey struct {
 
 // A Site is a place with hosts, and with LAN prefixes behind its gateways.
 type Site struct {
-	Name     string         `json:"name"`
-	Prefixes []netip.Prefix `json:"prefixes,omitempty"`
-	Gateways []string       `json:"gateways,omitempty"` // host names, in order of priority
+	Name     string       `json:"name"`
+	Prefixes []SitePrefix `json:"prefixes,omitempty"`
+	Gateways []string     `json:"gateways,omitempty"` // host names, in order of priority
 }
 
 // A Token lets hosts of one site enrol.

@@ -22,6 +22,7 @@ type Plan struct {
 	Self       Self         `json:"self"`
 	Interfaces []Interface  `json:"interfaces"`      // one for each generation, ascending
 	Peers      []Peer       `json:"peers,omitempty"` // by id, ascending: those that the host has a flow with
+	Sites      []PlanSite   `json:"sites,omitempty"` // by name: those that the host may meet, and its own
 	Gate       *Gate        `json:"gate,omitempty"`  // nil: of a controller that has no policies
 	Guarded    *Guard       `json:"-"`               // the guard where it was compiled before: see CompileGuard
 	PSKs       PSKs         `json:"-"`
@@ -34,6 +35,9 @@ type Plan struct {
 	Found map[HostID]int `json:"-"`
 	// Lost are peers that somebody else has removed from an interface of this host. It starts their handshakes, too.
 	Lost map[AttemptKey]bool `json:"-"`
+	// Acting are the gateways by which the host reaches other sites, by the names of these. Of sites that are not
+	// here it is the first gateway that is in the plan: see GatewayOf.
+	Acting map[string]HostID `json:"-"`
 }
 
 // PSKs are pre-shared keys by generation and peer.
@@ -73,8 +77,6 @@ type Self struct {
 	Joined   Revision   `json:"joined"`
 	Origin   HostID     `json:"origin,omitempty"` // with which it has enrolled, where that was another one
 	Rekey    bool       `json:"rekey,omitempty"`  // it shall make a new identity now
-	// Forwards are the prefixes of its site that the others reach by way of this host.
-	Forwards []netip.Prefix `json:"forwards,omitempty"`
 }
 
 // origin is the id with which the host has enrolled.
@@ -105,7 +107,7 @@ type Peer struct {
 	Site      string         `json:"site"`
 	Identity  key.Identity   `json:"identity"`
 	Joined    Revision       `json:"joined"`
-	Prefixes  []netip.Prefix `json:"prefixes"` // allowed IPs and routes: overlay addresses, then site prefixes
+	Prefixes  []netip.Prefix `json:"prefixes"` // allowed IPs and routes: overlay addresses; see also Plan.Behind
 	Keys      []HostKey      `json:"keys"`
 	Endpoints []Endpoint     `json:"endpoints"` // in the order in which to try them
 	Former    []Handover     `json:"former,omitempty"`
@@ -124,16 +126,14 @@ func (inv *Inventory) PlanAlone(id HostID) (Plan, error) {
 }
 
 // Peer is the record of a host as the others see it; false for one that is in nobody's plan.
-func (inv *Inventory) Peer(id HostID) (Peer, bool) { return inv.peer(id, inv.gateways()) }
-
-func (inv *Inventory) peer(id HostID, gateways map[HostID][]netip.Prefix) (Peer, bool) {
+func (inv *Inventory) Peer(id HostID) (Peer, bool) {
 	h := inv.Hosts[id]
 	if h == nil || !inv.planned(h) {
 		return Peer{}, false
 	}
 	p := Peer{
 		ID: h.ID, Name: h.Name, Site: h.Site, Identity: h.Identity, Joined: h.Joined,
-		Prefixes: append(h.Addresses(), gateways[id]...), Former: h.Former, Labels: h.Labels,
+		Prefixes: h.Addresses(), Former: h.Former, Labels: h.Labels,
 	}
 	for _, k := range h.Keys {
 		if inv.Mesh.HasGeneration(k.Generation) {
@@ -161,36 +161,6 @@ func (p *Peer) candidates(ipv6 bool) []Endpoint {
 		return p.Endpoints
 	}
 	return out
-}
-
-// gateways are the prefixes of each site by the host that forwards for it.
-func (inv *Inventory) gateways() map[HostID][]netip.Prefix {
-	out := map[HostID][]netip.Prefix{}
-	for _, s := range inv.Sites {
-		if h := inv.gateway(s); h != nil {
-			out[h.ID] = s.Prefixes // a host belongs to one site
-		}
-	}
-	return out
-}
-
-// gateway is the first of a site's gateways that is in anybody's plan, nil for none.
-func (inv *Inventory) gateway(s *Site) *Host {
-	for _, name := range s.Gateways {
-		if h, ok := inv.HostNamed(name); ok && inv.planned(h) {
-			return h
-		}
-	}
-	return nil
-}
-
-// forwards is what gateways has for one host, without a look at all the others.
-func (inv *Inventory) forwards(h *Host) []netip.Prefix {
-	s := inv.Sites[h.Site]
-	if s == nil || !slices.Contains(s.Gateways, h.Name) || inv.gateway(s) != h {
-		return nil
-	}
-	return s.Prefixes
 }
 
 // planned reports whether a host is in the plans of others.

@@ -2,21 +2,20 @@ package peers
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 )
 
 // A Planner computes plans of one inventory. What they have in common it computes once, so ask one planner
 // for many plans. It is immutable.
 type Planner struct {
-	inv      *Inventory
-	roles    *Roles
-	gateways map[HostID][]netip.Prefix
+	inv   *Inventory
+	roles *Roles
+	sites []PlanSite
 }
 
 // Planner makes the planner of an inventory.
 func (inv *Inventory) Planner() *Planner {
-	return &Planner{inv: inv, roles: inv.Roles(), gateways: inv.gateways()}
+	return &Planner{inv: inv, roles: inv.Roles(), sites: inv.planSites()}
 }
 
 // Role is the role of a host; the zero Role for one that is not active or does not exist.
@@ -34,7 +33,7 @@ func (pl *Planner) Roles() map[HostID]Role {
 }
 
 // Peer is the record of a host as the others see it; false for one that is in nobody's plan.
-func (pl *Planner) Peer(id HostID) (Peer, bool) { return pl.inv.peer(id, pl.gateways) }
+func (pl *Planner) Peer(id HostID) (Peer, bool) { return pl.inv.Peer(id) }
 
 // Peers are the records of all hosts that are in anybody's plan, by id.
 func (pl *Planner) Peers() []Peer {
@@ -95,10 +94,9 @@ func (pl *Planner) Alone(id HostID) (Plan, error) {
 		Self: Self{
 			ID: h.ID, Name: h.Name, Site: h.Site, Address: h.Address, Address6: h.Address6, Joined: h.Joined,
 		},
-		Gate: pl.roles.gate(inv, h),
+		Sites: pl.sitesOf(h), Gate: pl.roles.gate(inv, h),
 	}
 	p.Self.Rekey = h.Rekey != nil && len(m.Generations) == 1
-	p.Self.Forwards = inv.forwards(h)
 	if from := h.Origin(); from != h.ID {
 		p.Self.Origin = from
 	}

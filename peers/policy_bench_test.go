@@ -23,7 +23,7 @@ func bigPolicy(b *testing.B) *peers.Inventory {
 	}
 	for i := range sites {
 		inv = after(b, inv, peers.SetSite{
-			Name: fmt.Sprintf("site-%d", i), Prefixes: prefixes(fmt.Sprintf("10.20.%d.0/24", i)), Gateways: []string{fmt.Sprintf("host-%d", i)},
+			Name: fmt.Sprintf("site-%d", i), Prefixes: networks(fmt.Sprintf("10.20.%d.0/24", i)), Gateways: []string{fmt.Sprintf("host-%d", i)},
 		})
 	}
 	var p peers.Policy

@@ -45,7 +45,7 @@ func owns(inv *peers.Inventory, s peers.Selector, a netip.Addr) bool {
 		}
 	}
 	for _, site := range inv.Sites {
-		if slices.ContainsFunc(site.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		if slices.ContainsFunc(site.Known(), func(p netip.Prefix) bool { return p.Contains(a) }) {
 			return s.Kind == peers.SelectSite && site.Name == s.Name
 		}
 	}
@@ -98,7 +98,7 @@ func fourHosts(t testing.TB) *peers.Inventory {
 		inv = after(t, inv, enroll("t-"+site, name))
 	}
 	return after(t, inv, peers.SetSite{
-		Name: "warehouse", Prefixes: prefixes("10.20.0.0/24", "fd20::/64"), Gateways: []string{"a", "b"},
+		Name: "warehouse", Prefixes: networks("10.20.0.0/24", "fd20::/64"), Gateways: []string{"a", "b"},
 	})
 }
 
@@ -215,16 +215,28 @@ func checkKnows(t *rapid.T, inv *peers.Inventory, p *peers.Plan, all map[peers.H
 
 // meet looks at each flow: does it select something of both?
 func meet(inv *peers.Inventory, a, b string) bool {
+	if a, b := gatewayOf(inv, a), gatewayOf(inv, b); a != "" && a == b {
+		return true
+	}
 	return slices.ContainsFunc(inv.Policy.Flows, func(f peers.Flow) bool {
 		return selectsHost(inv, f.From, a) && selectsHost(inv, f.To, b) || selectsHost(inv, f.From, b) && selectsHost(inv, f.To, a)
 	})
+}
+
+// gatewayOf is the site that a host is a gateway of; "" for none.
+func gatewayOf(inv *peers.Inventory, name string) string {
+	h, _ := inv.HostNamed(name)
+	if slices.Contains(inv.Sites[h.Site].Gateways, name) {
+		return h.Site
+	}
+	return ""
 }
 
 func selectsHost(inv *peers.Inventory, list []peers.Selector, name string) bool {
 	h, _ := inv.HostNamed(name)
 	of := h.Addresses()
 	if slices.Contains(inv.Sites[h.Site].Gateways, name) {
-		of = append(of, inv.Sites[h.Site].Prefixes...)
+		of = append(of, inv.Sites[h.Site].Known()...)
 	}
 	return slices.ContainsFunc(list, func(s peers.Selector) bool {
 		if s.Kind == peers.SelectPrefix {

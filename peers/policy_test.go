@@ -111,7 +111,7 @@ func TestParseService(t *testing.T) {
 
 func TestSetPolicy(t *testing.T) {
 	inv := after(t, threeSites(t), peers.SetSite{
-		Name: "warehouse", Prefixes: prefixes("10.20.0.0/24", "fd20::/64"), Gateways: []string{"warehouse"},
+		Name: "warehouse", Prefixes: networks("10.20.0.0/24", "fd20::/64"), Gateways: []string{"warehouse"},
 	})
 	set := func(p peers.Policy) peers.Op { return peers.SetPolicy{Policy: p} }
 	few := policy("site:shop host:warehouse,10.20.0.0/25 tcp/5432,icmp", "label:role=till site:warehouse udp/53")
@@ -214,7 +214,7 @@ func TestPolicyWarnings(t *testing.T) {
 
 func TestFlowChanges(t *testing.T) {
 	inv := after(t, threeSites(t), peers.SetSite{
-		Name: "warehouse", Prefixes: prefixes("10.20.0.0/24"), Gateways: []string{"warehouse"},
+		Name: "warehouse", Prefixes: networks("10.20.0.0/24"), Gateways: []string{"warehouse"},
 	})
 	orders := after(t, inv, peers.SetPolicy{Policy: policy("site:shop site:warehouse tcp/5432", "host:accounting host:shop *")})
 	for _, c := range []struct {
@@ -278,7 +278,7 @@ func changesText(rows []peers.FlowChange) string {
 // TestGuardOfTheOrders: what each host lets in, and whom it knows.
 func TestGuardOfTheOrders(t *testing.T) {
 	inv := after(t, threeSites(t), peers.SetSite{
-		Name: "warehouse", Prefixes: prefixes("10.20.0.0/24"), Gateways: []string{"warehouse"},
+		Name: "warehouse", Prefixes: networks("10.20.0.0/24"), Gateways: []string{"warehouse"},
 	}, peers.SetPolicy{Policy: ordersPolicy()})
 	if p := planOf(t, inv, "shop"); len(p.Peers) != 1 || len(p.Gate.Rules) != 0 || !slices.Equal(p.Gate.Remote, prefixes("10.20.0.0/24")) {
 		t.Errorf("shop has peers %v and the guard %+v", p.Peers, p.Gate)

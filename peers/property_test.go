@@ -75,8 +75,10 @@ func someEndpoints(t *rapid.T) []peers.Endpoint {
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(all), 0, 3, rapid.ID).Draw(t, "endpoints")
 }
 
-func somePrefixes(t *rapid.T) []netip.Prefix {
-	all := prefixes("10.20.0.0/24", "10.20.1.0/24", "10.20.0.0/16", "10.21.0.0/16", "2001:db8:20::/48", "10.90.0.0/24")
+func somePrefixes(t *rapid.T) []peers.SitePrefix {
+	all := networks("10.20.0.0/24", "10.20.1.0/24", "10.20.0.0/16", "10.21.0.0/16", "2001:db8:20::/48", "10.90.0.0/24",
+		"10.20.0.0/24 as 10.61.1.0/24", "10.20.0.0/24 as 10.61.2.0/24", "10.21.0.0/16 as 10.20.0.0/16 snat",
+		"2001:db8:20::/48 as fd20::/48", "2001:db8:20::/48 as fd21::/48")
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(all), 0, 2, rapid.ID).Draw(t, "prefixes")
 }
 
@@ -216,12 +218,67 @@ func checkPlan(t *rapid.T, inv *peers.Inventory, p peers.Plan) {
 	if !slices.IsSortedFunc(p.Peers, peers.ComparePeers) {
 		t.Fatalf("the peers of %s are not in order", p.Self.Name)
 	}
-	if record, _ := inv.Peer(p.Self.ID); !slices.Equal(p.Self.Forwards, record.Prefixes[min(2, len(record.Prefixes)):]) {
-		t.Fatalf("%s is told that it forwards for %v, and the others that it does for %v", p.Self.Name, p.Self.Forwards, record.Prefixes)
-	}
+	checkSites(t, inv, p)
 	again := planWithSecrets(t, shuffled(inv), p.Self.Name)
 	if !reflect.DeepEqual(p, again) {
 		t.Fatalf("the plan of %s is not the same every time:\n%+v\n%+v", p.Self.Name, p, again)
+	}
+}
+
+// checkSites: the networks of other sites are each at one peer, a gateway of the site that is in the plan; they
+// overlap nothing, and none is of the host's own site.
+func checkSites(t *rapid.T, inv *peers.Inventory, p peers.Plan) {
+	site := inv.Sites[p.Self.Site]
+	if gateway := len(site.Prefixes) > 0 && slices.Contains(site.Gateways, p.Self.Name); gateway != (p.Forwards() != nil) ||
+		gateway && !slices.Equal(p.Forwards(), site.Prefixes) {
+		t.Fatalf("%s is told to forward for %v, its site is %+v", p.Self.Name, p.Forwards(), site)
+	}
+	behind := p.Behind()
+	all := []netip.Prefix{p.Mesh.Overlay, p.Mesh.Overlay6}
+	for _, n := range site.Prefixes {
+		if len(site.Gateways) > 0 {
+			all = append(all, n.Known(), n.Prefix)
+		}
+	}
+	all = slices.Compact(all) // a network without an alias is there twice
+	own := len(all)
+	for _, s := range p.Sites {
+		if inv.Sites[s.Name] == nil || s.Name != p.Self.Site && len(s.Networks) > 0 {
+			t.Fatalf("%s is told of %+v", p.Self.Name, s)
+		}
+		for _, prefix := range s.Prefixes {
+			if s.Name == p.Self.Site {
+				continue
+			}
+			for _, other := range all {
+				if prefix.Overlaps(other) {
+					t.Fatalf("%s: %v of %s overlaps %v", p.Self.Name, prefix, s.Name, other)
+				}
+			}
+			all = append(all, prefix)
+			holders := 0
+			for id, prefixes := range behind {
+				h := inv.Hosts[id]
+				if !slices.Contains(prefixes, prefix) {
+					continue
+				}
+				if holders++; h == nil || !slices.Contains(inv.Sites[s.Name].Gateways, h.Name) ||
+					!slices.ContainsFunc(p.Peers, func(peer peers.Peer) bool { return peer.ID == id }) {
+					t.Fatalf("%s: %v of %s is behind %+v", p.Self.Name, prefix, s.Name, h)
+				}
+			}
+			there := slices.ContainsFunc(p.Peers, func(peer peers.Peer) bool { return slices.Contains(s.Gateways, peer.ID) })
+			if holders > 1 || (holders == 1) != there {
+				t.Fatalf("%s: %v of %s is behind %d peers", p.Self.Name, prefix, s.Name, holders)
+			}
+		}
+	}
+	total := 0
+	for _, prefixes := range behind {
+		total += len(prefixes)
+	}
+	if total > len(all)-own {
+		t.Fatalf("%s: behind others are %v, the sites have %v", p.Self.Name, behind, all[own:])
 	}
 }
 
@@ -362,8 +419,9 @@ func (k *kernel) flowing(p peers.Plan) map[netip.Addr]string {
 
 // check: each address of a peer is routed to where that peer is, and everything else in the overlay nowhere.
 func (k *kernel) check(t *rapid.T, p peers.Plan) {
+	behind := p.Behind()
 	for _, peer := range p.Peers {
-		for _, prefix := range peer.Prefixes {
+		for _, prefix := range slices.Concat(peer.Prefixes, behind[peer.ID]) {
 			if prefix.Addr().Is6() && !k.ipv6 {
 				continue
 			}

@@ -8,9 +8,10 @@ import (
 
 // Roles tell which part every host has in the policy of an inventory. They are immutable.
 type Roles struct {
-	from, to *selection // nil: there is no policy, everybody meets everybody
-	lans     map[string][]netip.Prefix
-	gateways map[string]bool // hosts by name
+	from, to *selection                // nil: there is no policy, everybody meets everybody
+	lans     map[string][]netip.Prefix // by site, as the mesh knows them
+	lanRoles map[string]Role           // of the networks behind gateways, by site
+	gateways map[string]bool           // hosts by name
 }
 
 // A Role is the part of a host in a policy: in which flows it may be the one side, in which the other. The
@@ -18,6 +19,7 @@ type Roles struct {
 type Role struct {
 	all      bool
 	from, to string // sets of flows, a bit for each
+	gateway  string // the site that the host is a gateway of
 }
 
 // Roles compiles the policy.
@@ -27,14 +29,16 @@ func (inv *Inventory) Roles() *Roles {
 	}
 	r := &Roles{
 		from: newSelection(len(inv.Policy.Flows)), to: newSelection(len(inv.Policy.Flows)),
-		lans: map[string][]netip.Prefix{}, gateways: map[string]bool{},
+		lans: map[string][]netip.Prefix{}, lanRoles: map[string]Role{}, gateways: map[string]bool{},
 	}
 	for i := range inv.Policy.Flows {
 		r.from.add(i, inv.Policy.Flows[i].From)
 		r.to.add(i, inv.Policy.Flows[i].To)
 	}
 	for _, s := range inv.Sites {
-		r.lans[s.Name] = s.Prefixes
+		r.lans[s.Name] = s.Known()
+		e := end{site: s.Name, prefixes: r.lans[s.Name]}
+		r.lanRoles[s.Name] = Role{from: string(r.from.of(&e)), to: string(r.to.of(&e))}
 		for _, name := range s.Gateways {
 			r.gateways[name] = true
 		}
@@ -52,15 +56,26 @@ func (r *Roles) Of(h *Host) Role {
 		return Role{all: true}
 	}
 	e := end{host: h, site: h.Site, prefixes: h.Addresses()}
+	gateway := ""
 	if r.gateways[h.Name] {
 		e.prefixes = append(e.prefixes, r.lans[h.Site]...)
+		gateway = h.Site
 	}
-	return Role{from: string(r.from.of(&e)), to: string(r.to.of(&e))}
+	return Role{from: string(r.from.of(&e)), to: string(r.to.of(&e)), gateway: gateway}
 }
 
-// Meets reports whether there is a flow between two hosts, one way or the other.
+// lan is the role of the networks behind the gateways of a site.
+func (r *Roles) lan(site string) Role {
+	if r.from == nil {
+		return Role{all: true}
+	}
+	return r.lanRoles[site]
+}
+
+// Meets reports whether there is a flow between two hosts, one way or the other. The gateways of one site meet in
+// any case: they agree on which of them acts.
 func (a Role) Meets(b Role) bool {
-	return a.all && b.all || intersect(a.from, b.to) || intersect(a.to, b.from)
+	return a.all && b.all || a.gateway != "" && a.gateway == b.gateway || intersect(a.from, b.to) || intersect(a.to, b.from)
 }
 
 // intersect reports whether two sets of flows have one in common.

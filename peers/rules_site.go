@@ -28,21 +28,96 @@ func (op SetSite) apply(d *draft) {
 	d.putSite(Site{Name: op.Name, Prefixes: slices.Clone(op.Prefixes), Gateways: slices.Clone(op.Gateways)})
 }
 
-func (d *draft) checkSitePrefix(at string, op SetSite, index int, p netip.Prefix) {
-	if !p.IsValid() || p.Addr().Is4In6() {
-		d.refuse("prefix-invalid", at, "", "%v is no prefix", p)
+func (d *draft) checkSitePrefix(at string, op SetSite, index int, p SitePrefix) {
+	usable := d.checkNetwork(at, p.Prefix)
+	if p.As != (netip.Prefix{}) {
+		usable = d.checkNetwork(at, p.As) && usable
+		d.checkAlias(at, p)
+	}
+	if !usable {
 		return
 	}
-	d.checkRouted(at, p)
 	for j, q := range op.Prefixes[:index] {
-		if q.IsValid() && p.Overlaps(q) {
-			d.refuse("site-overlap", at, "", "%v overlaps prefix %d of the same site, %v", p, j, q)
+		if a, b, ok := p.collides(q); ok {
+			d.refuse("site-overlap", at, "", "%v overlaps prefix %d of the same site, %v", a, j, b)
+		} else if p.Prefix.Overlaps(q.Prefix) {
+			d.refuse("site-overlap", at, "", "%v overlaps prefix %d of the same site, %v", p.Prefix, j, q.Prefix)
 		}
 	}
 	for _, other := range d.next.sortedSites() {
 		for _, q := range other.Prefixes {
-			if other.Name != op.Name && p.Overlaps(q) {
-				d.refuse("site-overlap", at, "", "%v of site %q overlaps %v of site %q", p, op.Name, q, other.Name)
+			if a, b, ok := p.collides(q); ok && other.Name != op.Name {
+				d.refuse("site-overlap", at, aliasHint(op.Name, other.Name, p, q),
+					"%v of site %q overlaps %v of site %q", a, op.Name, b, other.Name)
+			}
+		}
+	}
+	d.checkHosts(at, op, p)
+}
+
+// aliasHint is how two sites that have the same network get along: each needs an alias for its own, because
+// to its own hosts the network of the other one is theirs.
+func aliasHint(site, other string, p, q SitePrefix) string {
+	switch {
+	case !p.As.IsValid() && p.Prefix.Overlaps(q.Prefix):
+		return fmt.Sprintf("give each an alias, a free network of the same size, %s first: warren site set %s --prefix %v --as PREFIX",
+			other, other, q.Prefix)
+	case !q.As.IsValid() && p.Prefix.Overlaps(q.Prefix):
+		return fmt.Sprintf("%s needs an alias as well: warren site set %s --prefix %v --as PREFIX", other, other, q.Prefix)
+	}
+	return fmt.Sprintf("choose another alias: warren site show %s; warren site show %s", site, other)
+}
+
+// collides finds prefixes of two networks that hosts could not tell apart. Two that are called the same in their
+// own sites get along where both have aliases.
+func (p SitePrefix) collides(q SitePrefix) (a, b netip.Prefix, ok bool) {
+	for _, pair := range [][2]netip.Prefix{{p.Known(), q.Known()}, {p.Known(), q.Prefix}, {p.Prefix, q.Known()}} {
+		if pair[0].Overlaps(pair[1]) {
+			return pair[0], pair[1], true
+		}
+	}
+	return netip.Prefix{}, netip.Prefix{}, false
+}
+
+// checkNetwork checks a prefix by itself and against the overlay, and reports whether it can be compared.
+func (d *draft) checkNetwork(at string, p netip.Prefix) bool {
+	if !p.IsValid() || p.Addr().Is4In6() {
+		d.refuse("prefix-invalid", at, "", "%v is no prefix", p)
+		return false
+	}
+	d.checkRouted(at, p)
+	return true
+}
+
+// checkAlias checks that each address of a network has one of its alias.
+func (d *draft) checkAlias(at string, p SitePrefix) {
+	switch {
+	case p.Prefix.Addr().Is4() != p.As.Addr().Is4() || p.Prefix.Bits() != p.As.Bits():
+		d.refuse("alias-size", at, fmt.Sprintf("choose one of length /%d", p.Prefix.Bits()),
+			"the alias %v is not of the size of %v: each address must have one of its own", p.As, p.Prefix)
+	case p.Prefix.Overlaps(p.As):
+		d.refuse("alias-overlap", at, "", "the alias %v overlaps %v itself", p.As, p.Prefix)
+	}
+}
+
+// mostInside bounds how many hosts that are in the way are named.
+const mostInside = 5
+
+// checkHosts checks that hosts of other sites are not in the network: they would not reach it, and nobody
+// would reach them.
+func (d *draft) checkHosts(at string, op SetSite, p SitePrefix) {
+	known, inside := p.Known(), 0
+	for _, h := range d.next.SortedHosts() {
+		if h.Site == op.Name || h.State == HostRevoked || known.Bits() == 0 || inside == mostInside {
+			continue
+		}
+		for _, e := range h.Endpoints {
+			if known.Contains(e.Address.Addr()) {
+				d.refuse("host-inside", at,
+					fmt.Sprintf("give the network an alias: warren site set %s --prefix %v --as PREFIX", op.Name, p.Prefix),
+					"host %q of site %q has the address %v, which lies in %v", h.Name, h.Site, e.Address.Addr(), known)
+				inside++
+				break
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package peers
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +143,7 @@ func (e Entry) tellSite(op SetSite) string {
 	}
 	s := fmt.Sprintf("site %s %s", op.Name, verb)
 	if len(op.Prefixes) > 0 {
-		s += ": " + joined(op.Prefixes, netip.Prefix.String)
+		s += ": " + joined(op.Prefixes, SitePrefix.String)
 	}
 	if len(op.Gateways) > 0 {
 		s += " behind " + strings.Join(op.Gateways, ", ")

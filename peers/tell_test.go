@@ -21,7 +21,7 @@ func TestTell(t *testing.T) {
 		createMesh(), createToken("t", "shop"), enroll("t", "shop"), waits, enroll("t-w", "till"),
 		peers.SetHostState{ID: idOf("till"), State: peers.HostActive},
 		peers.SetMesh{MTU: &mtu, Keepalive: &keepalive},
-		peers.SetSite{Name: "shop", Prefixes: prefixes("10.20.0.0/24"), Gateways: []string{"shop"}},
+		peers.SetSite{Name: "shop", Prefixes: networks("10.20.0.0/24"), Gateways: []string{"shop"}},
 		peers.SetSite{Name: "attic"},
 		peers.RemoveSite{Name: "attic"},
 		peers.AddAdmin{Name: "anna", Identity: identityOf("anna").Identity()},

@@ -104,7 +104,12 @@ func TestHealthy(t *testing.T) {
 
 // gateway makes the host one of a site with a prefix of each family.
 func gateway(p *patient, forward4, forward6 string) {
-	p.plan.Self.Forwards = []netip.Prefix{netip.MustParsePrefix("10.20.0.0/24"), netip.MustParsePrefix("2001:db8:20::/48")}
+	p.plan.Self.ID, p.plan.Self.Site = "self", "warehouse"
+	four, six := netip.MustParsePrefix("10.20.0.0/24"), netip.MustParsePrefix("2001:db8:20::/48")
+	p.plan.Sites = []peers.PlanSite{{
+		Name: "warehouse", Gateways: []peers.HostID{"other", "self"}, Prefixes: []netip.Prefix{four, six},
+		Networks: []peers.SitePrefix{{Prefix: four}, {Prefix: six}},
+	}}
 	p.files = map[string]string{
 		"proc/sys/net/ipv4/ip_forward": forward4 + "\n", "proc/sys/net/ipv6/conf/all/forwarding": forward6 + "\n",
 	}
@@ -118,7 +123,7 @@ func TestForwarding(t *testing.T) {
 		infect func(p *patient)
 		want   []string
 	}{
-		{"no gateway", func(p *patient) { gateway(p, "0", "0"); p.plan.Self.Forwards = nil }, nil},
+		{"no gateway", func(p *patient) { gateway(p, "0", "0"); p.plan.Sites[0].Gateways = p.plan.Sites[0].Gateways[:1] }, nil},
 		{"both off", func(p *patient) { gateway(p, "0", "0") }, []string{"warning", "warning"}},
 		{"IPv6 off", func(p *patient) { gateway(p, "1", "0") }, []string{"ok", "warning"}},
 		{"without IPv6", func(p *patient) { gateway(p, "1", "0"); p.state.IPv6 = false }, []string{"ok"}},
@@ -206,7 +211,7 @@ func TestIllnesses(t *testing.T) {
 		{"a gateway without forwarding", func(p *patient) { gateway(p, "0", "1") }, "forwarding", "warning", "reach 10.20.0.0/24 by way of this host", "sysctl -w net.ipv4.ip_forward=1"},
 		{"a gateway of IPv6 without", func(p *patient) {
 			gateway(p, "1", "0")
-			p.plan.Self.Forwards = p.plan.Self.Forwards[1:]
+			p.plan.Sites[0].Networks = p.plan.Sites[0].Networks[1:]
 		}, "forwarding", "warning", "2001:db8:20::/48", "sysctl -w net.ipv6.conf.all.forwarding=1"},
 		{"a gateway that cannot be looked at", func(p *patient) { gateway(p, "1", "1"); p.files = nil }, "forwarding", "skipped", "cannot be read", "sysctl"},
 		{"route missing", func(p *patient) { p.state.Routes = nil }, "routes", "failed", "1 routes", "ip route"},

@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,14 +87,15 @@ func (p *patient) reversePath() []wire.Finding {
 // settings to the host: they make a router of it for all networks that it has.
 func (d *Doctor) forwarding(p *patient) []wire.Finding {
 	var out []wire.Finding
+	forwards := p.plan.Forwards()
 	for _, family := range []struct {
 		setting string
-		has     func(netip.Prefix) bool
+		has     func(peers.SitePrefix) bool
 	}{
-		{"net.ipv4.ip_forward", func(f netip.Prefix) bool { return f.Addr().Is4() }},
-		{"net.ipv6.conf.all.forwarding", func(f netip.Prefix) bool { return f.Addr().Is6() && p.state.IPv6 }},
+		{"net.ipv4.ip_forward", func(f peers.SitePrefix) bool { return f.Prefix.Addr().Is4() }},
+		{"net.ipv6.conf.all.forwarding", func(f peers.SitePrefix) bool { return f.Prefix.Addr().Is6() && p.state.IPv6 }},
 	} {
-		i := slices.IndexFunc(p.plan.Self.Forwards, family.has)
+		i := slices.IndexFunc(forwards, family.has)
 		if i < 0 {
 			continue
 		}
@@ -106,7 +106,7 @@ func (d *Doctor) forwarding(p *patient) []wire.Finding {
 		case strings.TrimSpace(string(value)) == "0":
 			out = append(out, finding("forwarding", warning,
 				fmt.Sprintf("sysctl -w %[1]s=1; and to keep it: echo %[1]s=1 > /etc/sysctl.d/90-warren-gateway.conf", family.setting),
-				"the others reach %v by way of this host, which forwards nothing: %s is 0", p.plan.Self.Forwards[i], family.setting))
+				"the others reach %v by way of this host, which forwards nothing: %s is 0", forwards[i].Known(), family.setting))
 		default:
 			out = append(out, finding("forwarding", ok, "", "%s is on", family.setting))
 		}
@@ -121,8 +121,9 @@ func (p *patient) routes() []wire.Finding {
 		out = append(out, finding("routes", failed, problem.Hint, "%s", problem.Message))
 	}
 	missing := 0
+	behind := p.plan.Behind()
 	for i := range p.plan.Peers {
-		for _, prefix := range p.plan.Peers[i].Prefixes {
+		for _, prefix := range slices.Concat(p.plan.Peers[i].Prefixes, behind[p.plan.Peers[i].ID]) {
 			there := slices.ContainsFunc(p.state.Routes, func(r peers.Route) bool { return r.Prefix == prefix && r.Link != "" })
 			if !there && (prefix.Addr().Is4() || p.state.IPv6) {
 				missing++

@@ -54,12 +54,14 @@ func New(inv *peers.Inventory, secrets Secrets, recent []peers.Entry, size int) 
 		}
 		ids, all := e.Hosts()
 		// Who saw whom before is not known any more where there is a policy.
-		all = all || v.movesPrefixes(ids) || inv.Policy != nil && len(e.Objects) > 0
+		all = all || inv.Policy != nil && len(e.Objects) > 0
 		had := map[peers.HostID]bool{}
 		for _, id := range ids {
 			had[id] = true // or not: to take away what is not there does no harm
 		}
-		f.remember(mark{head: e.Hash, hosts: had, own: ids, all: all})
+		// An heir of a gateway is another one to everybody.
+		owns := e.Everybody() || e.Kind == peers.SucceedHost{}.Kind()
+		f.remember(mark{head: e.Hash, hosts: had, own: ids, owns: owns, all: all})
 	}
 	if f.last() != inv.Revision {
 		return nil, fmt.Errorf("recent entries end at revision %d, the inventory is at %d", f.last(), inv.Revision)
@@ -93,7 +95,7 @@ func (f *Feed) Publish(inv *peers.Inventory, e peers.Entry) error {
 		return err
 	}
 	own, owns := e.Hosts()
-	owns = owns || e.Everybody()
+	owns = owns || e.Everybody() || !slices.EqualFunc(f.view.planner.Sites(), next.planner.Sites(), peers.PlanSite.Equal)
 	before := next.rolesBefore(f.view, e)
 	had := make(map[peers.HostID]bool, len(changed))
 	for _, id := range changed {

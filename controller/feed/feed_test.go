@@ -112,7 +112,7 @@ func randomOp(rt *rapid.T, m *mesh, step int) peers.Op {
 		func() peers.Op { return peers.StartGeneration{Number: m.inv.Mesh.Current() + 1} },
 		func() peers.Op { return peers.RetireGeneration{Number: m.inv.Mesh.Generations[0].Number} },
 		func() peers.Op {
-			s := peers.SetSite{Name: h.Site, Prefixes: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/24", step))}}
+			s := peers.SetSite{Name: h.Site, Prefixes: []peers.SitePrefix{{Prefix: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/24", step))}}}
 			for _, other := range hosts {
 				if other.Site == h.Site {
 					s.Gateways = append(s.Gateways, other.Name)

@@ -97,7 +97,7 @@ func (v *view) find(id peers.HostID) (int, bool) {
 // next is the view of the inventory after an entry, with the hosts whose records really changed.
 func (v *view) next(inv *peers.Inventory, e peers.Entry) (*view, []peers.HostID, error) {
 	ids, all := e.Hosts()
-	if all || v.movesPrefixes(ids) {
+	if all {
 		return v.nextWhole(inv)
 	}
 	n := &view{inv: inv, planner: inv.Planner(), derivers: v.derivers, records: slices.Clone(v.records)}
@@ -148,22 +148,6 @@ func (v *view) rolesBefore(old *view, e peers.Entry) map[peers.HostID]peers.Role
 		}
 	}
 	return out
-}
-
-// movesPrefixes reports whether one of the hosts is a gateway: when it comes or goes, the prefixes of its
-// site move to or from another host.
-func (v *view) movesPrefixes(ids []peers.HostID) bool {
-	for _, s := range v.inv.Sites {
-		if len(s.Gateways) == 0 {
-			continue
-		}
-		for _, id := range ids {
-			if h := v.inv.Hosts[id]; h != nil && slices.Contains(s.Gateways, h.Name) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // nextWhole is next for an entry that may have changed any record: all are encoded anew and compared, so
