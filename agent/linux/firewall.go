@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
@@ -19,13 +20,30 @@ import (
 //
 // It reads what nftables has, which is also what iptables-nft makes, in the network of the calling thread.
 func Drops(port uint16) (chain, by string, err error) {
-	w := &walk{port: port}
+	return whoDrops(packet{
+		hooks:    []*nftables.ChainHook{nftables.ChainHookPrerouting, nftables.ChainHookInput},
+		protocol: unix.IPPROTO_UDP, port: port,
+	})
+}
+
+// DropsForwarded says the same of what opens TCP connections, at whatever port, from one network to another and is
+// forwarded, from one link to the other.
+func DropsForwarded(from, to netip.Prefix, in, out string) (chain, by string, err error) {
+	return whoDrops(packet{
+		hooks: []*nftables.ChainHook{nftables.ChainHookPrerouting, nftables.ChainHookForward, nftables.ChainHookPostrouting},
+		ipv6:  from.Addr().Is6(), protocol: unix.IPPROTO_TCP, from: from, to: to, in: in, out: out,
+	})
+}
+
+func whoDrops(p packet) (chain, by string, err error) {
+	w := &walk{packet: p}
 	if w.conn, err = nftables.New(nftables.AsLasting()); err != nil {
 		return "", "", fmt.Errorf("ask nftables: %v", err)
 	}
 	chains, err := w.bases()
 	for i := 0; err == nil && i < len(chains); i++ {
 		var out fate
+		w.hook = *chains[i].Hooknum
 		if out, err = w.chain(chains[i], 0); err == nil && out == dropped {
 			return w.where, w.by, w.conn.CloseLasting()
 		}
@@ -41,6 +59,8 @@ type fate int
 
 const (
 	goesOn  fate = iota // to the next rule or chain
+	leaves              // this chain: the next rule is that of the one that called it
+	perhaps             // leaves, or goes on
 	passes              // ends well in this chain
 	dropped             // ends
 	unknown             // depends on what is not known here
@@ -48,31 +68,40 @@ const (
 
 // A walk takes the packet through the rules.
 type walk struct {
+	packet
 	conn  *nftables.Conn
-	port  uint16
-	where string // it was dropped
+	hook  nftables.ChainHook // at which the packet is
+	where string             // it was dropped
 	by    string
 }
 
 // mostJumps bounds how deep chains may call each other; the kernel has a bound, too.
 const mostJumps = 16
 
-// bases are the chains that a packet for this host meets, in their order, without ours.
+// bases are the chains that the packet meets, in their order, without ours.
 func (w *walk) bases() ([]*nftables.Chain, error) {
 	all, err := w.conn.ListChains()
 	if err != nil {
 		return nil, fmt.Errorf("list the chains of nftables: %w", err)
 	}
+	own := nftables.TableFamilyIPv4
+	if w.ipv6 {
+		own = nftables.TableFamilyIPv6
+	}
 	all = slices.DeleteFunc(all, func(c *nftables.Chain) bool {
 		family := c.Table.Family
 		ours := family == nftables.TableFamilyINet && c.Table.Name == peers.GuardTable
-		return ours || c.Hooknum == nil || (*c.Hooknum != *nftables.ChainHookInput && *c.Hooknum != *nftables.ChainHookPrerouting) ||
-			family != nftables.TableFamilyINet && family != nftables.TableFamilyIPv4 || c.Type != nftables.ChainTypeFilter
+		return ours || w.turn(c) < 0 || family != nftables.TableFamilyINet && family != own || c.Type != nftables.ChainTypeFilter
 	})
 	slices.SortStableFunc(all, func(a, b *nftables.Chain) int {
-		return cmp.Or(cmp.Compare(*a.Hooknum, *b.Hooknum), cmp.Compare(*a.Priority, *b.Priority))
+		return cmp.Or(cmp.Compare(w.turn(a), w.turn(b)), cmp.Compare(*a.Priority, *b.Priority))
 	})
 	return all, nil
+}
+
+// turn is at which of its hooks the packet meets a chain, -1 for none.
+func (w *walk) turn(c *nftables.Chain) int {
+	return slices.IndexFunc(w.hooks, func(h *nftables.ChainHook) bool { return c.Hooknum != nil && *c.Hooknum == *h })
 }
 
 // chain takes the packet through a chain.
@@ -81,10 +110,20 @@ func (w *walk) chain(c *nftables.Chain, depth int) (fate, error) {
 	if err != nil || depth > mostJumps {
 		return unknown, err
 	}
+	doubt := false
 	for _, r := range rules {
 		out, err := w.rule(c, r, depth)
-		if err != nil || out != goesOn {
+		switch {
+		case err != nil || out == passes || out == unknown:
 			return out, err
+		case out == dropped && doubt:
+			return unknown, nil
+		case out == dropped:
+			return dropped, nil
+		}
+		doubt = doubt || out == perhaps
+		if out == leaves {
+			break
 		}
 	}
 	if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
@@ -95,7 +134,9 @@ func (w *walk) chain(c *nftables.Chain, depth int) (fate, error) {
 }
 
 func place(c *nftables.Chain) string {
-	family := map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip"}[c.Table.Family]
+	family := map[nftables.TableFamily]string{
+		nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6",
+	}[c.Table.Family]
 	return fmt.Sprintf("%s %s %s", family, c.Table.Name, c.Name)
 }
 
@@ -157,26 +198,26 @@ func (w *walk) end(c *nftables.Chain, certain bool, verdict verdict, target stri
 			return passes, nil
 		}
 		return unknown, nil
-	case calls:
-		out, err := w.chain(&nftables.Chain{Name: target, Table: c.Table}, depth+1)
-		if !certain && out != goesOn {
-			out = unknown
+	case returns:
+		if certain {
+			return leaves, nil
 		}
-		return out, err
+		return perhaps, nil
+	case calls, goes:
+		out, err := w.chain(&nftables.Chain{Name: target, Table: c.Table}, depth+1)
+		switch {
+		case err != nil || out == goesOn && verdict == calls:
+			return out, err
+		case out == goesOn && certain:
+			return leaves, nil
+		case out == goesOn:
+			return perhaps, nil
+		case !certain && out == dropped:
+			return goesOn, nil // perhaps, as above
+		case !certain:
+			return unknown, nil
+		}
+		return out, nil
 	}
 	return goesOn, nil
-}
-
-// contains says whether a set has a value; false for ok where that cannot be told.
-func (w *walk) contains(table *nftables.Table, set string, value []byte) (has, ok bool) {
-	elements, err := w.conn.GetSetElements(&nftables.Set{Table: table, Name: set})
-	if err != nil {
-		return false, false
-	}
-	for _, e := range elements {
-		if e.IntervalEnd || e.KeyEnd != nil {
-			return false, false
-		}
-	}
-	return slices.ContainsFunc(elements, func(e nftables.SetElement) bool { return slices.Equal(e.Key, value) }), true
 }

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"bytes"
 	"encoding/binary"
 
 	"github.com/google/nftables"
@@ -18,16 +17,17 @@ const (
 	accepts
 	drops
 	calls // another chain
+	goes  // to another chain, and does not come back
 	returns
 )
 
-// A match holds the expressions of a rule against the first message of a handshake from an unknown sender.
-// What is not known of it makes the match uncertain, and never fail.
+// A match holds the expressions of a rule against the packet. What is not known of it makes the match uncertain,
+// and never fail.
 type match struct {
 	*walk
 	table   *nftables.Table
-	value   []byte // in the register; nil for unknown. Rules that are understood here use one
-	link    bool   // the register has the link that the packet came in by: not the loopback
+	value   value // in the register; without bytes for unknown. Rules that are understood here use one
+	link    bool  // the register has the link that the packet came in by: not the loopback
 	certain bool
 	failed  bool
 }
@@ -37,32 +37,43 @@ const newState = 8
 
 // take holds one expression against the packet.
 func (m *match) take(name string, data []byte) (verdict, string) {
+	m.link = m.link && name == "cmp"
 	switch name {
 	case "meta":
 		key := expr.MetaKey(number(attribute(data, unix.NFTA_META_KEY)))
-		m.value, m.link = m.meta(key), key == expr.MetaKeyIIF || key == expr.MetaKeyIIFNAME
+		m.value, m.link = m.meta(key, m.hook), key == expr.MetaKeyIIF || key == expr.MetaKeyIIFNAME
 	case "payload":
-		m.value = m.payload(data)
+		m.value = m.payload(expr.PayloadBase(number(attribute(data, unix.NFTA_PAYLOAD_BASE))),
+			number(attribute(data, unix.NFTA_PAYLOAD_OFFSET)), number(attribute(data, unix.NFTA_PAYLOAD_LEN)))
 	case "ct":
-		m.value = nil
-		if number(attribute(data, unix.NFTA_CT_KEY)) == unix.NFT_CT_STATE {
-			m.value = binary.NativeEndian.AppendUint32(nil, newState)
-		}
+		m.value = connectionOf(number(attribute(data, unix.NFTA_CT_KEY)))
 	case "bitwise":
-		m.mask(data)
+		m.value = m.value.mask(attribute(attribute(data, unix.NFTA_BITWISE_MASK), unix.NFTA_DATA_VALUE),
+			attribute(attribute(data, unix.NFTA_BITWISE_XOR), unix.NFTA_DATA_VALUE))
 	case "cmp":
 		m.compare(data)
 	case "lookup":
-		m.lookup(data)
+		return m.lookup(data)
 	case "match":
-		m.xt(data)
+		m.xt(nl.BytesToString(attribute(data, unix.NFTA_MATCH_NAME)), attribute(data, unix.NFTA_MATCH_INFO))
 	case "immediate", "reject", "target":
 		return end(name, data)
 	case "counter", "log":
 	default:
-		m.value, m.certain = nil, false
+		m.value, m.certain = value{}, false
 	}
 	return none, ""
+}
+
+// connectionOf is what is known of the connection of the packet, which is its first: no address of it was changed.
+func connectionOf(key uint32) value {
+	switch key {
+	case unix.NFT_CT_STATE:
+		return exactly(binary.NativeEndian.AppendUint32(nil, newState))
+	case unix.NFT_CT_STATUS:
+		return exactly(make([]byte, 4))
+	}
+	return value{}
 }
 
 // end is the verdict of an expression that has one.
@@ -76,43 +87,6 @@ func end(name string, data []byte) (verdict, string) {
 	return none, ""
 }
 
-// meta is what is known of the packet itself.
-func (m *match) meta(key expr.MetaKey) []byte {
-	switch key {
-	case expr.MetaKeyL4PROTO:
-		return []byte{unix.IPPROTO_UDP}
-	case expr.MetaKeyNFPROTO:
-		return []byte{unix.NFPROTO_IPV4}
-	}
-	return nil
-}
-
-// payload is what is known of what is in it: the protocol and the port.
-func (m *match) payload(data []byte) []byte {
-	base := expr.PayloadBase(number(attribute(data, unix.NFTA_PAYLOAD_BASE)))
-	offset, length := number(attribute(data, unix.NFTA_PAYLOAD_OFFSET)), number(attribute(data, unix.NFTA_PAYLOAD_LEN))
-	switch {
-	case base == expr.PayloadBaseTransportHeader && offset == udpPort && length == 2:
-		return port(m.port)
-	case base == expr.PayloadBaseNetworkHeader && offset == 9 && length == 1:
-		return []byte{unix.IPPROTO_UDP}
-	}
-	return nil
-}
-
-func (m *match) mask(data []byte) {
-	and := attribute(attribute(data, unix.NFTA_BITWISE_MASK), unix.NFTA_DATA_VALUE)
-	if len(and) != len(m.value) {
-		m.value = nil
-		return
-	}
-	out := make([]byte, len(and))
-	for i := range and {
-		out[i] = and[i] & m.value[i]
-	}
-	m.value = out
-}
-
 func (m *match) compare(data []byte) {
 	with := attribute(attribute(data, unix.NFTA_CMP_DATA), unix.NFTA_DATA_VALUE)
 	op := expr.CmpOp(number(attribute(data, unix.NFTA_CMP_OP)))
@@ -120,11 +94,11 @@ func (m *match) compare(data []byte) {
 		m.failed = m.failed || op == expr.CmpOpEq
 		return
 	}
-	if m.value == nil || len(with) != len(m.value) {
+	order, certain := m.value.compare(with)
+	if !certain && (order == 0 || op != expr.CmpOpEq && op != expr.CmpOpNeq) {
 		m.certain = false
 		return
 	}
-	order := bytes.Compare(m.value, with)
 	m.failed = m.failed || !map[expr.CmpOp]bool{
 		expr.CmpOpEq: order == 0, expr.CmpOpNeq: order != 0, expr.CmpOpLt: order < 0,
 		expr.CmpOpLte: order <= 0, expr.CmpOpGt: order > 0, expr.CmpOpGte: order >= 0,
@@ -136,37 +110,24 @@ func isLoopback(link []byte) bool {
 	return nl.BytesToString(link) == "lo" || len(link) == 4 && binary.NativeEndian.Uint32(link) == loopback
 }
 
-func (m *match) lookup(data []byte) {
-	has, ok := false, false
-	if m.value != nil && attribute(data, unix.NFTA_LOOKUP_DREG) == nil {
-		has, ok = m.contains(m.table, nl.BytesToString(attribute(data, unix.NFTA_LOOKUP_SET)), m.value)
-	}
+// lookup looks the value up in a set. Of a map, what it says there is not known here, but whether it says anything.
+func (m *match) lookup(data []byte) (verdict, string) {
+	has, ok := m.contains(m.table, nl.BytesToString(attribute(data, unix.NFTA_LOOKUP_SET)), m.value)
 	inverted := number(attribute(data, unix.NFTA_LOOKUP_FLAGS)) != 0
-	if !ok {
+	to := attribute(data, unix.NFTA_LOOKUP_DREG)
+	if to != nil {
+		m.value = value{}
+	}
+	switch {
+	case ok && has == inverted:
+		m.failed = true
+	case to != nil && number(to) == unix.NFT_REG_VERDICT:
 		m.certain = false
-	} else if has == inverted {
-		m.failed = true
-	}
-}
-
-// xt is a match of iptables. That of UDP has the ranges of both ports, from and to, and whether they are
-// inverted (struct xt_udp of linux/netfilter/xt_tcpudp.h).
-func (m *match) xt(data []byte) {
-	name, info := nl.BytesToString(attribute(data, unix.NFTA_MATCH_NAME)), attribute(data, unix.NFTA_MATCH_INFO)
-	if name == "tcp" || name == "icmp" {
-		m.failed = true
-		return
-	}
-	if name != "udp" || len(info) < 9 || info[8] != 0 {
+		return accepts, "" // or whatever
+	case !ok:
 		m.certain = false
-		return
 	}
-	if from, to := binary.NativeEndian.Uint16(info[4:]), binary.NativeEndian.Uint16(info[6:]); m.port < from || m.port > to {
-		m.failed = true
-	}
-	if binary.NativeEndian.Uint16(info) != 0 || binary.NativeEndian.Uint16(info[2:]) != 0xffff {
-		m.certain = false // a port of the sender
-	}
+	return none, ""
 }
 
 // verdictOf reads a verdict, and the chain that it leads to.
@@ -180,7 +141,9 @@ func verdictOf(data []byte) (verdict, string) {
 		return accepts, ""
 	case expr.VerdictDrop:
 		return drops, ""
-	case expr.VerdictJump, expr.VerdictGoto:
+	case expr.VerdictGoto:
+		return goes, nl.BytesToString(attribute(v, unix.NFTA_VERDICT_CHAIN))
+	case expr.VerdictJump:
 		return calls, nl.BytesToString(attribute(v, unix.NFTA_VERDICT_CHAIN))
 	}
 	return returns, ""
