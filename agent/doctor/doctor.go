@@ -36,6 +36,8 @@ type Doctor struct {
 	// Drops names the chain of a foreign firewall that drops handshakes at a port, and whether a rule or the
 	// policy does.
 	Drops func(port uint16) (chain, by string, err error)
+	// DropsForwarded does so for connections that this host forwards from one network to another, link to link.
+	DropsForwarded func(from, to netip.Prefix, in, out string) (chain, by string, err error)
 	// Send sends a datagram that means nothing, and fails with what the network says of it, if anything.
 	Send func(ctx context.Context, to netip.AddrPort) error
 	// Resolve looks up the addresses of a name.

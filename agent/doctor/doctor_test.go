@@ -25,12 +25,15 @@ type patient struct {
 	ahead  time.Duration
 	files  map[string]string
 	drops  [2]string
-	sends  error
-	names  error
-	tun    error
-	free   map[uint16]bool
-	answer wire.PingSummary
-	refuse error
+	// forwards is what drops from, to, on links.
+	forwards map[string][2]string
+	unread   error
+	sends    error
+	names    error
+	tun      error
+	free     map[uint16]bool
+	answer   wire.PingSummary
+	refuse   error
 }
 
 // Ping answers as the case says.
@@ -75,7 +78,13 @@ func (p *patient) examine(t *testing.T) []wire.Finding {
 	}
 	d := &doctor.Doctor{
 		Prober: p, Root: root, Tun: func() error { return p.tun }, Free: func(port uint16) bool { return p.free[port] },
-		Drops:   func(uint16) (string, string, error) { return p.drops[0], p.drops[1], nil },
+		Drops: func(uint16) (string, string, error) { return p.drops[0], p.drops[1], nil },
+		DropsForwarded: func(from, to netip.Prefix, in, out string) (string, string, error) {
+			if why, ok := p.forwards[fmt.Sprintf("%v %v %s %s", from, to, in, out)]; ok {
+				return why[0], why[1], nil
+			}
+			return "", "", p.unread
+		},
 		Send:    func(context.Context, netip.AddrPort) error { return p.sends },
 		Resolve: func(context.Context, string) error { return p.names },
 	}

@@ -29,13 +29,13 @@ func (d *Doctor) firewall(p *patient) []wire.Finding {
 			out = append(out, finding("firewall", p.ifDown(),
 				fmt.Sprintf("nft insert rule %s udp dport %d accept; and the same in what makes that table", chain, in.Port),
 				"handshakes of others at UDP port %d are dropped in table %s %s, chain %s, by %s: only peers that this host "+
-					"calls first are reached", in.Port, words[0], words[1], words[2], map[string]string{"policy": "its policy"}[by]+
-					map[string]string{"rule": "a rule"}[by]))
+					"calls first are reached", in.Port, words[0], words[1], words[2], ofWhat(by)))
 		}
 	}
 	if len(out) == 0 {
 		out = append(out, finding("firewall", ok, "", "no rule of nftables drops handshakes at the ports of the tunnels for certain"))
 	}
+	out = append(out, d.forwarded(p)...)
 	if tables, err := fs.ReadFile(d.Root, "proc/net/ip_tables_names"); err == nil && len(bytes.TrimSpace(tables)) > 0 {
 		out = append(out, finding("iptables-legacy", skipped, "iptables-legacy -S",
 			"this host has rules of iptables-legacy as well, which cannot be looked at from here"))

@@ -72,7 +72,8 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 		Addresses: agent.LocalAddresses, Counters: kernel.Counters,
 		NoFirewall: o.firewall == off, NoLeakGuard: o.leakGuard == off,
 		Doctor: &doctor.Doctor{
-			Prober: prober, Root: os.DirFS("/"), Tun: openTun, Free: portFree, Drops: linux.Drops, Send: send, Resolve: resolve,
+			Prober: prober, Root: os.DirFS("/"), Tun: openTun, Free: portFree, Drops: linux.Drops,
+			DropsForwarded: linux.DropsForwarded, Send: send, Resolve: resolve,
 		},
 	})
 	return serve(ctx, a, local.New(a, a, a, log, rights), listener, log)
