@@ -122,6 +122,7 @@ func (l *loop) feasible() peers.Plan {
 	want.Private = l.me.keys
 	want.Again = l.built
 	want.Found = l.trials.known()
+	want.Loose = l.NoLeakGuard
 	if l.healing.good != nil {
 		want.Lost = peers.Lost(*l.healing.good, l.seen.state)
 	}

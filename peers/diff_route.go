@@ -10,14 +10,14 @@ import (
 // routes moves every prefix to the interface on which its peer has proven to answer.
 func (d *differ) routes() {
 	wanted := d.wantedRoutes()
-	at := make(map[netip.Prefix]int, len(wanted)) // in wanted
+	at := make(map[routeKey]int, len(wanted)) // in wanted
 	for i := range wanted {
-		at[wanted[i].Prefix] = i
+		at[wanted[i].key()] = i
 	}
 	right := make([]bool, len(wanted))
 	var wrong []Route
 	for _, r := range d.state.Routes {
-		if i, ok := at[r.Prefix]; ok && wanted[i] == r {
+		if i, ok := at[r.key()]; ok && wanted[i] == r {
 			right[i] = true
 		} else {
 			wrong = append(wrong, r)
@@ -25,7 +25,7 @@ func (d *differ) routes() {
 	}
 	for _, r := range wrong {
 		// One beside the right route is as wrong as one to a foreign prefix. One instead of it is replaced.
-		if i, ok := at[r.Prefix]; !ok || right[i] {
+		if i, ok := at[r.key()]; !ok || right[i] {
 			d.unroute = append(d.unroute, DelRoute{Route: r})
 		}
 	}
@@ -46,6 +46,11 @@ func (d *differ) wantedRoutes() []Route {
 			return f.Prefix.Bits() > prefix.Bits()
 		}))
 	}
+	if d.plan.Gate != nil && !d.plan.Loose {
+		for _, prefix := range d.plan.Gate.Remote {
+			out = d.wantRoute(out, Route{Prefix: prefix}, d.state.Foreign)
+		}
+	}
 	for i := range d.plan.Peers {
 		peer := &d.plan.Peers[i]
 		if in := d.wayTo(peer); in != nil {
@@ -54,6 +59,15 @@ func (d *differ) wantedRoutes() []Route {
 	}
 	return out
 }
+
+// A routeKey is what the kernel tells routes apart by: behind the route through a tunnel there is, to the same
+// prefix, the one that leads nowhere. It stays when the tunnel goes.
+type routeKey struct {
+	prefix  netip.Prefix
+	nowhere bool
+}
+
+func (r *Route) key() routeKey { return routeKey{r.Prefix, r.Link == ""} }
 
 // routesTo appends the routes to a peer through a link, as far as the host can have them.
 func (d *differ) routesTo(out []Route, peer *Peer, link string, within []Foreign) []Route {

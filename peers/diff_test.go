@@ -265,3 +265,30 @@ func TestPSKs(t *testing.T) {
 		t.Errorf("pre-shared keys of a generation that nobody has: %v", p.PSKs)
 	}
 }
+
+// TestDiffBackstop: when a tunnel goes, packets for another site go nowhere, unless the operator wants no leak guard.
+func TestDiffBackstop(t *testing.T) {
+	lan := netip.MustParsePrefix("10.20.0.0/24")
+	inv := after(t, threeSites(t), peers.SetSite{Name: "warehouse", Prefixes: networks("10.20.0.0/24"), Gateways: []string{"warehouse"}})
+	p := planOf(t, inv, "shop")
+	k := applied(t, p)
+	if got := k.route(lan.Addr()); got != "wrn1" {
+		t.Fatalf("with a tunnel packets for %v go to %q", lan, got)
+	}
+	if err := k.delLink("wrn1"); err != nil {
+		t.Fatal(err)
+	}
+	k.guard = peers.Table{}
+	if !k.nowhere[lan] {
+		t.Errorf("without the tunnel and the table packets for %v leave by any way", lan)
+	}
+	p.Loose = true
+	for _, step := range peers.Diff(k.state(), p) {
+		if err := k.apply(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k.nowhere[lan] || !k.nowhere[p.Mesh.Overlay] {
+		t.Errorf("without a leak guard these lead nowhere: %v", k.nowhere)
+	}
+}

@@ -18,6 +18,7 @@ import (
 type kernel struct {
 	links   map[string]*kernelLink
 	routes  map[netip.Prefix]peers.Route
+	nowhere map[netip.Prefix]bool // unreachable routes, behind the others
 	foreign []peers.Foreign
 	guard   peers.Table
 	ipv6    bool
@@ -35,7 +36,7 @@ type kernelLink struct {
 }
 
 func newKernel() *kernel {
-	return &kernel{links: map[string]*kernelLink{}, routes: map[netip.Prefix]peers.Route{}, ipv6: true}
+	return &kernel{links: map[string]*kernelLink{}, routes: map[netip.Prefix]peers.Route{}, nowhere: map[netip.Prefix]bool{}, ipv6: true}
 }
 
 func newKernelLink(mtu int) *kernelLink {
@@ -63,6 +64,9 @@ func (k *kernel) state() peers.State {
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(k.routes), comparePrefixes) {
 		s.Routes = append(s.Routes, k.routes[p])
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(k.nowhere), comparePrefixes) {
+		s.Routes = append(s.Routes, peers.Route{Prefix: p})
 	}
 	return s
 }
@@ -93,11 +97,7 @@ func (k *kernel) apply(step peers.Step) error {
 	case peers.SetRoute:
 		return k.setRoute(s.Route)
 	case peers.DelRoute:
-		if k.routes[s.Route.Prefix] != s.Route {
-			return fmt.Errorf("there is no route %v", s.Route)
-		}
-		delete(k.routes, s.Route.Prefix)
-		return nil
+		return k.delRoute(s.Route)
 	case peers.SetGuard:
 		k.guard = peers.Table{There: true, Digest: s.Guard.Digest()}
 		return nil
@@ -169,16 +169,30 @@ func (k *kernel) local(a netip.Addr) bool {
 }
 
 func (k *kernel) setRoute(r peers.Route) error {
-	if r.Link != "" {
-		l := k.links[r.Link]
-		switch {
-		case l == nil || !l.up:
-			return fmt.Errorf("no link for route %v", r)
-		case r.Source.IsValid() && !k.local(r.Source):
-			return fmt.Errorf("no source for route %v", r)
-		}
+	if r.Link == "" {
+		k.nowhere[r.Prefix] = true
+		return nil
+	}
+	l := k.links[r.Link]
+	switch {
+	case l == nil || !l.up:
+		return fmt.Errorf("no link for route %v", r)
+	case r.Source.IsValid() && !k.local(r.Source):
+		return fmt.Errorf("no source for route %v", r)
 	}
 	k.routes[r.Prefix] = r
+	return nil
+}
+
+func (k *kernel) delRoute(r peers.Route) error {
+	switch {
+	case r.Link == "" && k.nowhere[r.Prefix]:
+		delete(k.nowhere, r.Prefix)
+	case r.Link != "" && k.routes[r.Prefix] == r:
+		delete(k.routes, r.Prefix)
+	default:
+		return fmt.Errorf("there is no route %v", r)
+	}
 	return nil
 }
 
@@ -242,6 +256,11 @@ func (k *kernel) route(to netip.Addr) string {
 	for prefix, r := range k.routes {
 		if prefix.Contains(to) && prefix.Bits() > best {
 			best, link = prefix.Bits(), r.Link
+		}
+	}
+	for prefix := range k.nowhere {
+		if prefix.Contains(to) && prefix.Bits() > best {
+			best, link = prefix.Bits(), ""
 		}
 	}
 	return link

@@ -101,7 +101,9 @@ func Ways(s State, p Plan) map[HostID]Generation {
 	d := newDiffer(s, p)
 	have := make(map[netip.Prefix][]Route, len(s.Routes))
 	for _, r := range s.Routes {
-		have[r.Prefix] = append(have[r.Prefix], r)
+		if r.Link != "" {
+			have[r.Prefix] = append(have[r.Prefix], r)
+		}
 	}
 	missing := func(want Route) bool {
 		is := have[want.Prefix]

@@ -33,6 +33,9 @@ type Plan struct {
 	Again Generation `json:"-"`
 	// Found are the largest packets that were found to arrive at peers. Peers that were not tried have none.
 	Found map[HostID]int `json:"-"`
+	// Loose lets packets for other sites leave by any way while there is no tunnel: the host's operator wants no
+	// leak guard.
+	Loose bool `json:"-"`
 	// Lost are peers that somebody else has removed from an interface of this host. It starts their handshakes, too.
 	Lost map[AttemptKey]bool `json:"-"`
 	// Acting are the gateways by which the host reaches other sites, by the names of these. Of sites that are not

@@ -437,8 +437,13 @@ func (k *kernel) check(t *rapid.T, p peers.Plan) {
 		}
 	}
 	nobody := netip.MustParseAddr("10.90.255.1")
-	if r, ok := k.routes[p.Mesh.Overlay]; !ok || r.Link != "" || k.route(nobody) != "" {
-		t.Fatalf("%s: the overlay is not closed: %v", p.Self.Name, r)
+	if !k.nowhere[p.Mesh.Overlay] || k.route(nobody) != "" {
+		t.Fatalf("%s: the overlay is not closed: %v", p.Self.Name, k.nowhere)
+	}
+	for _, prefix := range p.Gate.Remote {
+		if k.nowhere[prefix] != (k.ipv6 || prefix.Addr().Is4()) {
+			t.Fatalf("%s: without a tunnel, %v of another site leaves by any way: %v", p.Self.Name, prefix, k.nowhere)
+		}
 	}
 }
 
@@ -500,7 +505,11 @@ func someKernel(t *rapid.T, p peers.Plan) *kernel {
 	for _, prefix := range allowed {
 		if rapid.Bool().Draw(t, fmt.Sprint("route to ", prefix)) {
 			link := rapid.SampledFrom(append(slices.Collect(maps.Keys(k.links)), "")).Draw(t, "link")
-			k.routes[prefix] = peers.Route{Prefix: prefix, Link: link}
+			if link == "" {
+				k.nowhere[prefix] = true
+			} else {
+				k.routes[prefix] = peers.Route{Prefix: prefix, Link: link}
+			}
 		}
 	}
 	return k
