@@ -89,7 +89,8 @@ func (s *site) start(listen string) {
 		s.t.Fatal(err)
 	}
 	a := api.New(api.Backend{
-		Tokens: s.c, Hosts: s.c, Mesh: s.c, Policies: s.c, Rotation: s.c, Admins: s.c, Audit: s.c, Schedule: s.c, Metrics: s.c,
+		Tokens: s.c, Hosts: s.c, Mesh: s.c, Policies: s.c, Sites: s.c, Rotation: s.c, Admins: s.c, Audit: s.c, Schedule: s.c,
+		Metrics:   s.c,
 		Enrolment: s.c, Agents: s.c,
 	}, log)
 	s.socket = filepath.Join(s.t.TempDir(), "s")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -115,15 +114,14 @@ func (a *app) completeAdmins(cmd *cobra.Command, args []string, s string) ([]str
 	})(cmd, args, s)
 }
 
-// completeSites completes the sites of the hosts that there are.
+// completeSites completes the sites that there are.
 func (a *app) completeSites(cmd *cobra.Command, args []string, s string) ([]string, cobra.ShellCompDirective) {
 	return first(func(cmd *cobra.Command) (words []string, err error) {
-		var hosts []wire.HostView
-		err = a.ask(cmd, wire.PathHosts, &hosts)
-		for i := range hosts {
-			words = append(words, hosts[i].Site)
+		var sites []wire.SiteView
+		err = a.ask(cmd, wire.PathSites, &sites)
+		for i := range sites {
+			words = append(words, sites[i].Name)
 		}
-		slices.Sort(words)
-		return slices.Compact(words), err
+		return words, err
 	})(cmd, args, s)
 }

@@ -35,8 +35,20 @@ func viewPolicy(p *cli.Page, v *wire.PolicyView) {
 }
 
 func viewPolicyResult(p *cli.Page, r *wire.PolicyResult) {
+	viewFlowChanges(p, r.Flows, r.Hosts, r.CutOff)
+	viewWarnings(p, r.Warnings, r.Unenforced)
+	p.Line("")
+	if r.Applied {
+		p.Line("The policy is in force since revision %d.", r.Revision)
+		return
+	}
+	p.Line("Nothing was changed. To do it: warren policy apply FILE")
+}
+
+// viewFlowChanges tells what a change opens and closes, and whom that concerns.
+func viewFlowChanges(p *cli.Page, flows []peers.FlowChange, hosts, cutOff []string) {
 	var rows [][]any
-	for _, f := range r.Flows {
+	for _, f := range flows {
 		from, to := names(f.From), names(f.To)
 		if len(f.Opens) > 0 {
 			rows = append(rows, []any{cli.Cell{Text: "opens", Tone: cli.Good}, from, to, spaced(f.Opens)})
@@ -54,18 +66,11 @@ func viewPolicyResult(p *cli.Page, r *wire.PolicyResult) {
 	} else {
 		p.Grid([]string{"CHANGE", "FROM", "TO", "WHAT"}, rows)
 		p.Line("")
-		p.Line("%d hosts are concerned: %s", len(r.Hosts), names(r.Hosts))
+		p.Line("%d hosts are concerned: %s", len(hosts), names(hosts))
 	}
-	if len(r.CutOff) > 0 {
-		p.Line("%s", p.Paint(cli.Bad, fmt.Sprintf("Left without any peer: %s", names(r.CutOff))))
+	if len(cutOff) > 0 {
+		p.Line("%s", p.Paint(cli.Bad, fmt.Sprintf("Left without any peer: %s", names(cutOff))))
 	}
-	viewWarnings(p, r.Warnings, r.Unenforced)
-	p.Line("")
-	if r.Applied {
-		p.Line("The policy is in force since revision %d.", r.Revision)
-		return
-	}
-	p.Line("Nothing was changed. To do it: warren policy apply FILE")
 }
 
 func viewWarnings(p *cli.Page, warnings []peers.Problem, unenforced []string) {

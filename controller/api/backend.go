@@ -122,6 +122,7 @@ type Backend struct {
 	Mesh      Mesh
 	Rotation  Rotation
 	Policies  Policies
+	Sites     Sites
 	Admins    Admins
 	Audit     Audit
 	Schedule  Schedule

@@ -50,6 +50,7 @@ func (s *Server) routes() {
 	s.meshRoutes()
 	s.rotationRoutes()
 	s.policyRoutes()
+	s.siteRoutes()
 	s.adminRoutes()
 	s.auditRoutes()
 	s.scheduleRoutes()

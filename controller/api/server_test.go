@@ -63,6 +63,16 @@ func (b stub) SetPolicy(context.Context, string, wire.PolicyOrder) (wire.PolicyR
 func (b stub) ChangeHost(context.Context, string, string, wire.HostChange) (wire.HostView, error) {
 	return wire.HostView{}, b.err
 }
+func (b stub) Sites() []wire.SiteView { return []wire.SiteView{} }
+func (b stub) AddSite(context.Context, string, wire.SiteOrder) (wire.SiteResult, error) {
+	return wire.SiteResult{}, b.err
+}
+
+func (b stub) SetSite(context.Context, string, wire.SiteOrder) (wire.SiteResult, error) {
+	return wire.SiteResult{}, b.err
+}
+func (b stub) RemoveSite(context.Context, string, string) error { return b.err }
+
 func (b stub) Admins() []wire.AdminView { return []wire.AdminView{} }
 func (b stub) AddAdmin(context.Context, string, wire.AdminView) (wire.AdminView, error) {
 	return wire.AdminView{}, b.err
@@ -114,7 +124,7 @@ func newServer(t *testing.T, b stub) server {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	return server{api.New(api.Backend{
-		Tokens: b, Hosts: b, Mesh: b, Policies: b, Admins: b, Audit: b, Schedule: b, Metrics: b,
+		Tokens: b, Hosts: b, Mesh: b, Policies: b, Sites: b, Admins: b, Audit: b, Schedule: b, Metrics: b,
 		Enrolment: b, Agents: b,
 	}, log)}
 }

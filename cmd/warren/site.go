@@ -1,0 +1,192 @@
+package main
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+const siteHelp = `
+A site is a place. Networks behind its gateways are reached by all hosts of the mesh that the policy lets: --prefix
+names them and --gateway the hosts that forward, in order of priority. LAN hosts keep their own addresses, so their
+routers must send what is for the mesh to a gateway; where they cannot, --snat behind a --prefix makes packets of the
+mesh come from the gateway.
+
+Two sites that have the same network need an alias each, by which the mesh knows it: --as behind a --prefix, a free
+network of the same size. 192.168.1.7 is reached as 10.61.1.7 then, by the other site as well.`
+
+func (a *app) siteCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "site", Short: "Sites, their networks and gateways", Long: "Sites, their networks and gateways.\n" + siteHelp,
+		Example: "  warren site ls\n  warren site add warehouse --prefix 10.20.0.0/24 --gateway wh-gw1 --gateway wh-gw2",
+	}
+	cmd.AddCommand(a.siteLs(), a.siteShow(), a.siteAdd(), a.siteSet(), a.siteRm())
+	return cmd
+}
+
+func (a *app) siteLs() *cobra.Command {
+	return &cobra.Command{
+		Use: "ls", Short: "List sites", Args: cli.Args(),
+		Example: "  warren site ls\n  warren site ls -o json | jq -r '.[].prefixes[].prefix'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			sites, err := a.sites(cmd)
+			if err != nil {
+				return err
+			}
+			return a.show(sites, func(p *cli.Page) {
+				if len(sites) == 0 {
+					a.notes().Line("There is no site yet. One comes with a token: warren token create --site SITE")
+					return
+				}
+				viewSites(p, sites)
+			})
+		},
+	}
+}
+
+func (a *app) siteShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show SITE", Short: "Show a site", Args: cli.Args("SITE"),
+		Example: "  warren site show warehouse", ValidArgsFunction: a.completeSites,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sites, err := a.sites(cmd)
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(sites, func(s wire.SiteView) bool { return s.Name == args[0] })
+			if i < 0 {
+				return cli.Fail("site-unknown", "warren site ls", "there is no site %.80q", args[0])
+			}
+			return a.show(sites[i], func(p *cli.Page) { viewSite(p, &sites[i]) })
+		},
+	}
+}
+
+// sites asks for all sites.
+func (a *app) sites(cmd *cobra.Command) ([]wire.SiteView, error) {
+	var sites []wire.SiteView
+	if err := a.call(cmd, http.MethodGet, wire.PathSites, nil, &sites); err != nil {
+		return nil, err
+	}
+	for i := range sites {
+		tidySite(&sites[i])
+	}
+	return listed(sites), nil
+}
+
+func (a *app) siteAdd() *cobra.Command {
+	var order wire.SiteOrder
+	cmd := &cobra.Command{
+		Use: "add SITE --prefix PREFIX... --gateway HOST...", Short: "Give a site networks and gateways", Args: cli.Args("SITE"),
+		Long: "Give a site networks and gateways. That the site is there already, made with a token, is fine.\n" + siteHelp,
+		Example: "  warren site add warehouse --prefix 10.20.0.0/24 --gateway wh-gw1 --gateway wh-gw2\n" +
+			"  warren site add shop --prefix 192.168.1.0/24 --as 10.61.1.0/24 --gateway shop --dry-run",
+		ValidArgsFunction: a.completeSites,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			order.Name = args[0]
+			return a.orderSite(cmd, http.MethodPost, wire.PathSites, order)
+		},
+	}
+	a.siteFlags(cmd, &order)
+	return cmd
+}
+
+func (a *app) siteSet() *cobra.Command {
+	var order wire.SiteOrder
+	none := false
+	cmd := &cobra.Command{
+		Use: "set SITE", Short: "Change the networks and gateways of a site", Args: cli.Args("SITE"),
+		Long: "Change the networks and gateways of a site; what is not named stays. --prefix adds a network, or says anew how one\n" +
+			"is reached that is there; --gateway names all gateways, in order of priority.\n" + siteHelp,
+		Example: "  warren site set warehouse --prefix 10.21.0.0/24 --snat\n" +
+			"  warren site set warehouse --gateway wh-gw2 --gateway wh-gw1   # the other order",
+		ValidArgsFunction: a.completeSites,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if none && order.Gateways != nil {
+				return cli.Usage("warren site set --help", "--gateway and --no-gateways exclude each other")
+			}
+			if none {
+				order.Gateways = []string{}
+			}
+			if order.Prefixes == nil && order.Remove == nil && order.Gateways == nil {
+				return cli.Usage("warren site set --help", "nothing to change")
+			}
+			return a.orderSite(cmd, http.MethodPatch, sitePath(args[0]), order)
+		},
+	}
+	a.siteFlags(cmd, &order)
+	cmd.Flags().Var((*prefixList)(&order.Remove), "remove-prefix", "take a network away, by its `PREFIX` or its alias; repeatable")
+	cmd.Flags().BoolVar(&none, "no-gateways", false, "no host forwards for the site any more")
+	return cmd
+}
+
+func (a *app) siteRm() *cobra.Command {
+	yes := false
+	cmd := &cobra.Command{
+		Use: "rm SITE", Short: "Remove a site that nobody uses", Args: cli.Args("SITE"),
+		Long:    "Remove a site. No host may belong to it any more, and no token that is good yet may lead to it.",
+		Example: "  warren site rm warehouse", ValidArgsFunction: a.completeSites,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.proc.Confirm("Remove site "+args[0]+"?", yes); err != nil {
+				return err
+			}
+			if err := a.call(cmd, http.MethodDelete, sitePath(args[0]), nil, nil); err != nil {
+				return err
+			}
+			return a.show(removed{args[0]}, func(p *cli.Page) { p.Line("Site %s is gone.", args[0]) })
+		},
+	}
+	addYes(cmd, &yes)
+	return cmd
+}
+
+// orderSite has a site made or changed, and tells what comes of it.
+func (a *app) orderSite(cmd *cobra.Command, method, path string, order wire.SiteOrder) error {
+	var r wire.SiteResult
+	if err := a.call(cmd, method, path, order, &r); err != nil {
+		return err
+	}
+	tidySite(&r.Site)
+	r.Flows, r.Hosts, r.CutOff, r.Warnings = listed(r.Flows), listed(r.Hosts), listed(r.CutOff), listed(r.Warnings)
+	return a.show(r, func(p *cli.Page) { viewSiteResult(p, &r) })
+}
+
+func (a *app) siteFlags(cmd *cobra.Command, order *wire.SiteOrder) {
+	f := cmd.Flags()
+	f.Var(&networkFlag{order}, "prefix", "a `PREFIX` behind the gateways; repeatable")
+	f.Var(&aliasFlag{order}, "as", "the alias by which the mesh knows the --prefix before it, a `PREFIX` of the same size")
+	f.Var(&snatFlag{order}, "snat", "to the --prefix before it, packets of the mesh come from the gateway")
+	f.Lookup("snat").NoOptDefVal = "true"
+	f.StringArrayVar(&order.Gateways, "gateway", nil, "a `HOST` that forwards, the first one first; repeatable")
+	f.BoolVar(&order.DryRun, "dry-run", false, "only tell what would come of it")
+	f.StringVar(&order.Why, "why", "", "the `REASON`, for the audit log")
+	complete(cmd, "gateway", a.completeHosts(anyHost))
+}
+
+func sitePath(name string) string { return wire.PathSites + "/" + url.PathEscape(name) }
+
+// tidySite makes empty lists of missing ones.
+func tidySite(s *wire.SiteView) {
+	s.Prefixes, s.Gateways, s.Hosts = listed(s.Prefixes), listed(s.Gateways), listed(s.Hosts)
+}
+
+// prefixList is a flag that may be there several times.
+type prefixList []netip.Prefix
+
+func (l *prefixList) Type() string   { return "prefix" }
+func (l *prefixList) String() string { return "" }
+
+func (l *prefixList) Set(text string) error {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return errNoPrefix
+	}
+	*l = append(*l, p)
+	return nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+func viewSites(p *cli.Page, sites []wire.SiteView) {
+	var rows [][]any
+	for i := range sites {
+		s := &sites[i]
+		var networks []string
+		for _, n := range s.Prefixes {
+			networks = append(networks, networkText(&n))
+		}
+		rows = append(rows, []any{
+			cli.Cell{Text: s.Name, Tone: cli.Bold}, strings.Join(networks, ", "), strings.Join(s.Gateways, ", "), names(s.Hosts),
+		})
+	}
+	p.Grid([]string{"SITE", "NETWORKS", "GATEWAYS", "HOSTS"}, rows)
+}
+
+func viewSite(p *cli.Page, s *wire.SiteView) {
+	p.Fields(
+		cli.Field{Name: "site", Value: cli.Cell{Text: s.Name, Tone: cli.Bold}},
+		cli.F("gateways", "%s", strings.Join(s.Gateways, ", ")),
+		cli.F("hosts", "%s", strings.Join(s.Hosts, ", ")),
+	)
+	if len(s.Prefixes) == 0 {
+		return
+	}
+	p.Title("Networks", "")
+	var rows [][]any
+	for _, n := range s.Prefixes {
+		known, snat := n.Prefix, ""
+		if n.As.IsValid() {
+			known = n.As
+		}
+		if n.SNAT {
+			snat = "the gateway's"
+		} else {
+			snat = "their own"
+		}
+		rows = append(rows, []any{n.Prefix, known, snat})
+	}
+	p.Grid([]string{"IN THE SITE", "IN THE MESH", "MESH ADDRESSES IN THE SITE"}, rows)
+}
+
+func networkText(n *wire.SiteNetwork) string {
+	s := n.Prefix.String()
+	if n.As.IsValid() {
+		s += " as " + n.As.String()
+	}
+	if n.SNAT {
+		s += " snat"
+	}
+	return s
+}
+
+func viewSiteResult(p *cli.Page, r *wire.SiteResult) {
+	viewSite(p, &r.Site)
+	p.Line("")
+	viewFlowChanges(p, r.Flows, r.Hosts, r.CutOff)
+	viewWarnings(p, r.Warnings, nil)
+	p.Line("")
+	if r.Applied {
+		p.Line("Done, as of revision %d. LAN hosts need a way back: a route to the mesh by a gateway, or --snat.", r.Revision)
+		return
+	}
+	p.Line("Nothing was changed.")
+}

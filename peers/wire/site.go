@@ -1,0 +1,46 @@
+package wire
+
+import (
+	"net/netip"
+
+	"github.com/warren-mesh/warren/peers"
+)
+
+// PathSites is where the sites of the mesh are.
+const PathSites = "/v1/sites"
+
+// A SiteView is a site as admins see it (GET /v1/sites).
+type SiteView struct {
+	Name     string        `json:"name"`
+	Prefixes []SiteNetwork `json:"prefixes"`
+	Gateways []string      `json:"gateways" doc:"hosts, in order of priority"`
+	Hosts    []string      `json:"hosts"    doc:"that belong to it"`
+}
+
+// A SiteNetwork is a network behind the gateways of a site.
+type SiteNetwork struct {
+	Prefix netip.Prefix `json:"prefix"            doc:"as the site itself has it"`
+	As     netip.Prefix `json:"as,omitzero"       doc:"by which the rest of the mesh knows it" required:"false"`
+	SNAT   bool         `json:"snat,omitempty"    doc:"to the site, packets of the mesh come from its gateway"`
+}
+
+// A SiteOrder makes a site (POST /v1/sites) or changes one (PATCH /v1/sites/{name}); what is left out stays.
+type SiteOrder struct {
+	Name     string         `json:"name,omitempty"     maxLength:"63" doc:"of the site; in the path where it is changed"`
+	Prefixes []SiteNetwork  `json:"prefixes,omitzero"  required:"false" maxItems:"256" doc:"to add, or to reach in another way"`
+	Remove   []netip.Prefix `json:"remove,omitzero"    required:"false" maxItems:"256" doc:"prefixes to take away"`
+	Gateways []string       `json:"gateways,omitzero"  required:"false" maxItems:"64" doc:"all of them, in order of priority"`
+	DryRun   bool           `json:"dry_run,omitempty"  doc:"only tell what would come of it"`
+	Why      string         `json:"why,omitempty"      maxLength:"500" doc:"for the audit log"`
+}
+
+// A SiteResult is what comes of a SiteOrder.
+type SiteResult struct {
+	Applied  bool               `json:"applied"`
+	Revision peers.Revision     `json:"revision" doc:"of the inventory, after it where it was applied"`
+	Site     SiteView           `json:"site"`
+	Flows    []peers.FlowChange `json:"flows"    doc:"what opens and what closes"`
+	Hosts    []string           `json:"hosts"    doc:"hosts that are at an end of these"`
+	CutOff   []string           `json:"cut_off"  doc:"hosts that are left without any peer"`
+	Warnings []peers.Problem    `json:"warnings"`
+}
