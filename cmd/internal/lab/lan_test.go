@@ -212,3 +212,35 @@ func TestPowerOff(t *testing.T) {
 		return err == nil
 	})
 }
+
+func TestCrash(t *testing.T) {
+	_, gw1, gw2, till := stock(t)
+	daemon := startReady(t, gw1, "echo")
+	startReady(t, gw2, "echo")
+	if err := gw1.Crash(); err != nil {
+		t.Fatal(err)
+	}
+	<-daemon.Done()
+	if len(gw1.Daemons()) != 0 {
+		t.Error("its daemons are still listed")
+	}
+	if _, err := netlink.LinkByName("gw1"); err != nil {
+		t.Errorf("the router's link to it: %v", err)
+	}
+	for _, to := range []netip.Addr{gw1.LANIPv4(), gw1.LANIPv6()} {
+		if out, err := gw1.Command(t.Context(), self, roleMark+"probe", "udp", to.String(), "300ms").Output(); err == nil {
+			t.Errorf("a process of it answers: %s", out)
+		}
+		if out, err := reach(t, gw2, "udp", to, "300ms"); err == nil {
+			t.Errorf("it answers %q", out)
+		}
+	}
+	if err := gw1.Reboot(); err != nil {
+		t.Fatal(err)
+	}
+	startReady(t, gw1, "echo")
+	eventually(t, "it answers again", func() bool {
+		_, err := reach(t, till, "udp4", gw1.LANIPv4(), "1s")
+		return err == nil
+	})
+}

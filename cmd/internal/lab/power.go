@@ -5,8 +5,31 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// Crash kills every process on the host, and nothing leaves it any more, but its links are still there: a tap on the
+// router's stays. Reboot is how it comes back.
+func (h *Host) Crash() error {
+	if err := h.Do(silence); err != nil {
+		return fmt.Errorf("crashing %s: %w", h.Name(), err)
+	}
+	h.mu.Lock()
+	daemons, mounts := h.daemons, h.spaces.mounts
+	h.daemons = nil
+	h.mu.Unlock()
+	return errors.Join(killDaemons(daemons), killAll(mounts))
+}
+
+// silence takes all links of the calling thread's namespace down.
+func silence() error {
+	links, err := netlink.LinkList()
+	for _, link := range links {
+		err = errors.Join(err, netlink.LinkSetDown(link))
+	}
+	return err
+}
 
 // PowerOff kills every process on the host and takes its interfaces away, as a power failure does. Reboot is how it
 // comes back.
@@ -71,10 +94,8 @@ func (h *Host) halt() error {
 	h.spaces, h.daemons = spaces{}, nil
 	h.mu.Unlock()
 	// A daemon may still be on its way into the host's namespaces, so these are killed by name first.
-	for _, d := range daemons {
-		if err := d.Kill(); err != nil {
-			return err
-		}
+	if err := killDaemons(daemons); err != nil {
+		return err
 	}
 	if before.mounts != nil {
 		if err := killAll(before.mounts); err != nil {
@@ -85,4 +106,13 @@ func (h *Host) halt() error {
 	err := errors.Join(h.unplug(), h.leaveLAN())
 	before.close()
 	return errors.Join(err, os.RemoveAll(h.dir("run")))
+}
+
+func killDaemons(daemons []*Daemon) error {
+	for _, d := range daemons {
+		if err := d.Kill(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
