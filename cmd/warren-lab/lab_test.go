@@ -84,6 +84,7 @@ func fromUpToDown(u *user) {
 	}{
 		{[]string{"exec", "shop", "--", "hostname"}, "shop\n", 0},
 		{[]string{"exec", "warehouse", "hostname"}, "warehouse\n", 0},
+		{[]string{"exec", "warehouse-pc", "hostname"}, "warehouse-pc\n", 0},
 		{[]string{"exec", "shop", "--", "sh", "-c", "echo $MARK; pwd; exit 42"}, "from the caller\n/tmp\n", 42},
 		{[]string{"exec", "shop", "--", "sh", "-c", "kill -9 $$"}, "", 137},
 		{[]string{"exec", "shop", "no-such-program"}, "", 127},
@@ -185,6 +186,13 @@ func (u *user) checkStatus() {
 		if host.Address == "" || len(host.Processes) != 1 || !host.Processes[0].Running {
 			t.Errorf("status of %+v", host)
 		}
+	}
+	machines := []machineStatus{{"shop-pc", "10.10.0.10", "fd00:0:0:a::a"}, {"warehouse-pc", "10.20.0.10", "fd00:0:0:14::a"}}
+	if !slices.Equal(s.Machines, machines) {
+		t.Errorf("the machines are %v, want %v", s.Machines, machines)
+	}
+	if s.Hosts[2].LAN != "10.20.0.1" || s.Hosts[0].LAN != "" {
+		t.Errorf("the hosts have on their LANs %+v", s.Hosts)
 	}
 	if want := []string{"controller", "shop", "warehouse"}; !slices.Equal(names, want) || time.Since(s.Since) > time.Hour {
 		t.Errorf("status of hosts %v since %v, want %v", names, s.Since, want)

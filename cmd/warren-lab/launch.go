@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -31,7 +32,8 @@ func (a *app) launch(ctx context.Context, place control.Place, o upOptions) erro
 		return err
 	}
 	// No context: it is to outlive this process.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, "up", "--name", a.name, "--hosts", strings.Join(o.hosts, ","))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, "up", "--name", a.name,
+		"--hosts", strings.Join(o.hosts, ","), "--lans="+strconv.FormatBool(o.lans))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"time"
@@ -19,12 +20,22 @@ type status struct {
 	Name  string       `json:"name"`
 	Since time.Time    `json:"since"`
 	Hosts []hostStatus `json:"hosts"`
+	// Machines are those that are only on the LAN of a host.
+	Machines []machineStatus `json:"machines,omitempty"`
+}
+
+type machineStatus struct {
+	Name string `json:"name"`
+	LAN  string `json:"lan"` // its address there
+	LAN6 string `json:"lan6,omitempty"`
 }
 
 type hostStatus struct {
 	Name      string          `json:"name"`
 	Address   string          `json:"address"`
 	Address6  string          `json:"address6,omitempty"` // none where this machine has no IPv6
+	LAN       string          `json:"lan,omitempty"`      // its address on the LAN behind it
+	LAN6      string          `json:"lan6,omitempty"`
 	Processes []processStatus `json:"processes"`
 }
 
@@ -46,9 +57,14 @@ type backend struct {
 func (b *backend) Status() any {
 	s := status{Name: b.name, Since: b.since.UTC().Truncate(time.Second), Hosts: []hostStatus{}}
 	for _, host := range b.lab.Hosts() {
-		h := hostStatus{Name: host.Name(), Address: host.IPv4().String(), Processes: []processStatus{}}
-		if host.IPv6().IsValid() {
-			h.Address6 = host.IPv6().String()
+		lan, lan6 := text(host.LANIPv4()), text(host.LANIPv6())
+		if !host.OnInternet() {
+			s.Machines = append(s.Machines, machineStatus{host.Name(), lan, lan6})
+			continue
+		}
+		h := hostStatus{
+			Name: host.Name(), Address: text(host.IPv4()), Address6: text(host.IPv6()), LAN: lan, LAN6: lan6,
+			Processes: []processStatus{},
 		}
 		for _, daemon := range host.Daemons() {
 			h.Processes = append(h.Processes, statusOf(daemon))
@@ -56,6 +72,14 @@ func (b *backend) Status() any {
 		s.Hosts = append(s.Hosts, h)
 	}
 	return s
+}
+
+// text is an address, or nothing where there is none.
+func text(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 func statusOf(d *lab.Daemon) processStatus {
@@ -135,9 +159,12 @@ func (s status) show(page *cli.Page) {
 			running = append(running, state)
 		}
 		processes := cli.Cell{Text: strings.Join(running, ", "), Tone: tone}
-		rows = append(rows, []any{host.Name, host.Address, host.Address6, processes})
+		rows = append(rows, []any{host.Name, host.Address, host.Address6, host.LAN, processes})
 	}
-	page.Grid([]string{"HOST", "ADDRESS", "ADDRESS6", "PROCESSES"}, rows)
+	for _, machine := range s.Machines {
+		rows = append(rows, []any{machine.Name, "", "", machine.LAN, ""})
+	}
+	page.Grid([]string{"HOST", "ADDRESS", "ADDRESS6", "LAN", "PROCESSES"}, rows)
 }
 
 func (s status) degraded() bool {

@@ -22,6 +22,7 @@ const startTimeout = 2 * time.Minute
 
 type upOptions struct {
 	hosts  []string
+	lans   bool
 	detach bool
 }
 
@@ -31,7 +32,10 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Start the lab: a controller, and an enrolled agent on each host",
 		Long: `Starts the lab and keeps it running, in the foreground until Ctrl-C, or with --detach until warren-lab down.
-The controller has a host of its own, called controller; every other host is a site of its own.`,
+The controller has a host of its own, called controller; every other host is a site of its own.
+
+Behind each of these is a LAN with one machine that knows nothing of the mesh: shop-pc behind shop. The others reach
+the LAN once an admin has said so: warren site add shop --prefix 10.10.0.0/24 --gateway shop`,
 		Example: "  warren-lab up --detach\n  warren-lab up --name small --hosts shop,warehouse",
 		Args:    cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,6 +46,7 @@ The controller has a host of its own, called controller; every other host is a s
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.hosts, "hosts", []string{"shop", "warehouse", "accounting"}, "`NAMES` of the hosts")
+	cmd.Flags().BoolVar(&o.lans, "lans", true, "a LAN behind each host, with a machine on it")
 	cmd.Flags().BoolVarP(&o.detach, "detach", "d", false, "return when it is up, and leave it running")
 	return cmd
 }
@@ -86,14 +91,6 @@ func (a *app) alreadyRunning() error {
 	return cli.Fail("running", a.command("down")+" ends it; --name starts another", "the lab %q is running already", a.name)
 }
 
-func topology(bin string, o upOptions) lab.Topology {
-	t := lab.Topology{Bin: bin, Hosts: []lab.HostSpec{{Name: lab.DefaultController}}}
-	for _, host := range o.hosts {
-		t.Hosts = append(t.Hosts, lab.HostSpec{Name: host})
-	}
-	return t
-}
-
 // run is the lab: it returns when the lab is to end.
 func (a *app) run(ctx context.Context, o upOptions) (err error) {
 	listener, err := net.FileListener(os.NewFile(3, "control"))
@@ -136,12 +133,16 @@ func (a *app) guide(o upOptions) string {
 		{"exec " + o.hosts[0], "a shell there"},
 		{"exec " + lab.DefaultController + " -- warren host ls", "as the admin"},
 		{"exec " + lab.RouterName, "a shell on the router between them"},
+		o.guideToLAN(),
 		{"status", "the hosts, their addresses and processes"},
 		{"down", "the end of it; nothing is left behind"},
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "\nThe lab is up: %s, and the controller.\n\n", strings.Join(o.hosts, ", "))
 	for _, line := range lines {
+		if line[0] == "" {
+			continue
+		}
 		words, rest, isExec := strings.Cut(line[0], " ")
 		if isExec {
 			rest = " " + rest
