@@ -40,6 +40,8 @@ type Prober interface {
 	// Ping asks the agent behind an address count times, and for the largest packet up to mtu that
 	// arrives. The summary knows no names.
 	Ping(ctx context.Context, to netip.Addr, mtu, count int, each func(wire.PingReply)) (wire.PingSummary, error)
+	// Nudge sends one question to the agent behind an address, and does not wait for the answer.
+	Nudge(to netip.Addr)
 }
 
 // Doctor looks for the known causes of trouble.

@@ -21,6 +21,8 @@ type deafProber struct{}
 
 func (deafProber) Answer([]netip.Addr, []netip.Addr) {}
 
+func (deafProber) Nudge(netip.Addr) {}
+
 func (deafProber) Ping(context.Context, netip.Addr, int, int, func(wire.PingReply)) (wire.PingSummary, error) {
 	return wire.PingSummary{}, nil
 }

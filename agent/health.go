@@ -30,6 +30,7 @@ type pulse struct {
 	rx    uint64
 	rxAt  time.Time // when rx was seen to grow
 	since time.Time // when the peer was first seen on the interface
+	asked time.Time // when it was last asked for a sign of life
 	up    bool
 }
 
@@ -72,8 +73,8 @@ func (p pulse) beat(peer *peers.LinkPeer, known bool, now time.Time) pulse {
 	return p
 }
 
-// isUp is the truth about a peer: it has a session, and it has been heard. With a keepalive at both ends
-// something arrives in every interval; two missing ones are enough to doubt.
+// isUp is the truth about a peer: it has a session, and it has been heard. Either it sends keepalives, or it answers
+// when it is asked (nudge); silence for more than two intervals is enough to doubt.
 func isUp(peer *peers.LinkPeer, p pulse, keepalive int, now time.Time) bool {
 	if peer.LastHandshake.IsZero() || now.Sub(peer.LastHandshake) >= sessionLife {
 		return false

@@ -63,6 +63,37 @@ func TestPeerStates(t *testing.T) {
 	})
 }
 
+// TestSilentButWell: a peer whose keepalives never come, because ours always come first, is up all the time, as it answers
+// when it is asked; and down when it does not.
+func TestSilentButWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := two(t)
+		late := r.key("warehouse", 1)
+		r.kernel.set(func() { r.kernel.late[late] = true })
+		address := r.peer("warehouse").Address
+		r.probes.answer(func(to netip.Addr) {
+			if to != address {
+				t.Errorf("%v is asked, which sends keepalives", to)
+			}
+			if err := r.kernel.Transfer("wrn1", late, 32, 32); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 200 {
+			time.Sleep(3 * time.Second)
+			if s := r.status(); s.State != wire.StateOK {
+				t.Fatalf("the host is %s, its peer %s", s.State, r.peer("warehouse").State)
+			}
+		}
+		if n := r.probes.nudgesOf(); n < 10 || n > 30 {
+			t.Errorf("it was asked %d times in ten minutes, want once in half a minute", n)
+		}
+		r.kernel.set(func() { r.kernel.deaf[late] = true })
+		r.probes.answer(nil)
+		r.eventually("the silence is noticed", 100*time.Second, func() bool { return r.peer("warehouse").State == wire.PeerDown })
+	})
+}
+
 // TestNobodyReachable: with peers, and none of them up, a host is down.
 func TestNobodyReachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

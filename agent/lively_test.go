@@ -12,13 +12,14 @@ import (
 )
 
 // A livelyKernel is a Fake whose peers answer: whoever has a keepalive shakes hands, again every two minutes,
-// and sends something every 25 s; unless it is silent.
+// and sends something every 25 s; unless it is silent, or sends only what it is asked for.
 type livelyKernel struct {
 	*linux.Fake
 
 	mu     sync.Mutex
 	silent map[key.Public]bool
 	deaf   map[key.Public]bool // shakes no more hands and sends nothing, from now on
+	late   map[key.Public]bool // its keepalive timer always begins anew before it ends
 	fail   error               // of Observe
 	last   map[key.Public]time.Time
 	steps  []string
@@ -27,7 +28,7 @@ type livelyKernel struct {
 
 func newLivelyKernel() *livelyKernel {
 	return &livelyKernel{
-		Fake: linux.NewFake(), silent: map[key.Public]bool{}, deaf: map[key.Public]bool{}, last: map[key.Public]time.Time{},
+		Fake: linux.NewFake(), silent: map[key.Public]bool{}, deaf: map[key.Public]bool{}, late: map[key.Public]bool{}, last: map[key.Public]time.Time{},
 	}
 }
 
@@ -58,7 +59,7 @@ func (k *livelyKernel) live(link string, p *peers.LinkPeer) error {
 	if k.silent[p.Key] || k.deaf[p.Key] || p.Keepalive == 0 && p.LastHandshake.IsZero() {
 		return nil
 	}
-	if now.Sub(k.last[p.Key]) >= 25*time.Second {
+	if !k.late[p.Key] && now.Sub(k.last[p.Key]) >= 25*time.Second {
 		k.last[p.Key] = now
 		if err := k.Transfer(link, p.Key, 32, 32); err != nil {
 			return err

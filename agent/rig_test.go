@@ -217,6 +217,8 @@ type silentProber struct {
 	arrives    int // the largest packet; 0: all
 	mute       bool
 	asked      int
+	nudges     int
+	nudged     func(to netip.Addr)
 }
 
 // lose makes it lose packets that are larger, or with mute all.
@@ -236,6 +238,30 @@ func (p *silentProber) Answer(own, known []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.own, p.known = own, known
+}
+
+// answer says what comes of a nudge.
+func (p *silentProber) answer(f func(to netip.Addr)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nudged = f
+}
+
+func (p *silentProber) nudgesOf() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nudges
+}
+
+// Nudge has the peer answer, where somebody said how.
+func (p *silentProber) Nudge(to netip.Addr) {
+	p.mu.Lock()
+	answer := p.nudged
+	p.nudges++
+	p.mu.Unlock()
+	if answer != nil {
+		answer(to)
+	}
 }
 
 func (p *silentProber) Ping(

@@ -43,6 +43,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.trials.note(&l.seen.state, &want, l.isUp, now)
 	l.trouble.set(fromTrials, l.narrowProblems()...)
 	l.try(ctx, now)
+	l.nudge(&want, now)
 	roaming, attempts := peers.Roam(l.seen.state, want, l.health.attempts, now)
 	missing := l.missing(want)
 	l.heal(want, missing, now)

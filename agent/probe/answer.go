@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -71,6 +72,20 @@ func (p *Prober) open(a netip.Addr) {
 	delete(p.failed, a)
 	p.sockets[a] = socket
 	p.done.Go(func() { p.serve(socket) })
+}
+
+// Nudge sends one question to an address from an own one of the same family, and does not wait: whoever watches the
+// tunnel sees that something comes back.
+func (p *Prober) Nudge(to netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for own, socket := range p.sockets {
+		if own.Is4() == to.Is4() {
+			// What is lost is asked again.
+			_, _ = socket.WriteToUDPAddrPort(packet{nonce: rand.Uint64()}.ask(minAsk), netip.AddrPortFrom(to, p.port))
+			return
+		}
+	}
 }
 
 // Close stops answering.

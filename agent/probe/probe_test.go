@@ -113,6 +113,35 @@ func TestAnswerFollowsTheAddresses(t *testing.T) {
 	}
 }
 
+// TestNudge: one question comes, from an address that answers, and its answer is not answered.
+func TestNudge(t *testing.T) {
+	t.Parallel()
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 8)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	asks := New(slog.New(slog.DiscardHandler))
+	asks.port = uint16(socket.LocalAddr().(*net.UDPAddr).Port)
+	defer asks.Close()
+	to := netip.MustParseAddr("127.0.0.8")
+	asks.Nudge(to) // from nowhere yet: nothing happens
+	asks.Answer([]netip.Addr{netip.MustParseAddr("127.0.0.9")}, []netip.Addr{to})
+	asks.Nudge(to)
+	buf := make([]byte, 2048)
+	n, from, err := socket.ReadFromUDPAddrPort(buf)
+	if err != nil || from.Addr().String() != "127.0.0.9" || Reply(buf[:n]) == nil {
+		t.Fatalf("%d bytes from %v, %v", n, from, err)
+	}
+	if _, err := socket.WriteToUDPAddrPort(Reply(buf[:n]), from); err != nil {
+		t.Fatal(err)
+	}
+	asks.Nudge(to)
+	if n, _, err := socket.ReadFromUDPAddrPort(buf); err != nil || Reply(buf[:n]) == nil {
+		t.Errorf("after the answer comes %x, %v; want the next question", buf[:n], err)
+	}
+}
+
 // TestPathMTU: somebody on the way drops what is larger than 1300 bytes.
 func TestPathMTU(t *testing.T) {
 	t.Parallel()
