@@ -21,7 +21,8 @@ import (
 // A guard is the way to our nftables table. Rules carry a mark in their comments: the digest of the guard,
 // which of how many they are. From these alone follows whether the table is whole, whoever made it.
 type guard struct {
-	conn  *nftables.Conn           // writes
+	conn  *nftables.Conn           // reads what is not asked for often
+	write *netlink.Conn            // writes
 	ask   map[int]*nl.SocketHandle // reads
 	fault error                    // why there is no way
 	seen  peers.Table              // at the generation
@@ -34,14 +35,26 @@ func openGuard() *guard {
 	if err != nil {
 		return &guard{fault: err}
 	}
+	write, err := dialWrite()
+	if err != nil {
+		return &guard{fault: errors.Join(err, conn.CloseLasting())}
+	}
 	socket, err := nl.Subscribe(unix.NETLINK_NETFILTER)
 	if err == nil {
 		err = errors.Join(socket.SetSendTimeout(&nl.SocketTimeoutTv), socket.SetReceiveTimeout(&nl.SocketTimeoutTv))
 	}
 	if err != nil {
-		return &guard{fault: errors.Join(err, conn.CloseLasting())}
+		return &guard{fault: errors.Join(err, write.Close(), conn.CloseLasting())}
 	}
-	return &guard{conn: conn, ask: map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: socket}}}
+	return &guard{conn: conn, write: write, ask: map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: socket}}}
+}
+
+func dialWrite() (*netlink.Conn, error) {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c, roomy(c)
 }
 
 // maxTransaction is how many bytes one transaction may have: a table is made in one.
@@ -59,7 +72,7 @@ func (g *guard) close() error {
 		return nil
 	}
 	g.ask[unix.NETLINK_NETFILTER].Close()
-	return g.conn.CloseLasting()
+	return errors.Join(g.write.Close(), g.conn.CloseLasting())
 }
 
 // table reads our table. While nobody changes any ruleset, that takes one short question.
@@ -214,61 +227,72 @@ func (k *Kernel) setGuard(want peers.Guard) error {
 	if err != nil {
 		k.log.Warn("the counters of the guard begin anew", "error", err)
 	}
+	t, err := newTransaction()
+	if err != nil {
+		return err
+	}
 	table := &nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet}
-	g.conn.AddTable(table) // so that there is one to delete
-	g.conn.DelTable(table)
-	g.conn.AddTable(table)
+	t.AddTable(table) // so that there is one to delete
+	t.DelTable(table)
+	t.AddTable(table)
 	if want.Wall != nil {
 		for _, name := range want.Wall.Counters() {
-			g.conn.AddObj(&nftables.CounterObj{Table: table, Name: name, Packets: counted[name].Packets, Bytes: counted[name].Bytes})
+			t.AddObj(&nftables.CounterObj{Table: table, Name: name, Packets: counted[name].Packets, Bytes: counted[name].Bytes})
 		}
 	}
-	if err := g.addRules(table, want); err != nil {
-		return errors.Join(err, g.reopen())
+	if err := t.addRules(table, want); err != nil {
+		return err
 	}
-	return explain(k.wrote(g.conn.Flush()))
+	if err := k.wrote(t.commit(g.write)); err != nil {
+		return errors.Join(explain(err), g.reopen())
+	}
+	return nil
 }
 
 // addRules puts all sets, chains and rules into the transaction. Chains come first: maps name them.
-func (g *guard) addRules(table *nftables.Table, want peers.Guard) error {
-	c := compile(want)
+func (t *transaction) addRules(table *nftables.Table, want peers.Guard) error {
+	c, digest := compile(want), want.Digest()
 	rules, n := 0, 0
 	for _, chain := range c.chains {
 		chain.Table = table
-		g.conn.AddChain(&chain.Chain)
+		t.AddChain(&chain.Chain)
 		rules += len(chain.rules)
 	}
 	for _, s := range setsOf(want) {
 		s.Table = table
-		if err := g.conn.AddSet(s, nil); err != nil {
+		if err := t.AddSet(s, nil); err != nil {
 			return fmt.Errorf("set %s: %v", s.Name, err)
 		}
 	}
 	for _, s := range c.sets {
 		s.Table = table
-		if err := g.conn.AddSet(&s.Set, s.elements); err != nil {
+		if err := t.AddSet(&s.Set, s.elements); err != nil {
 			return fmt.Errorf("set %s: %v", s.Name, err)
 		}
 	}
 	for _, chain := range c.chains {
 		for _, r := range chain.rules {
 			n++
-			exprs, err := r.expressions(g.conn, table)
+			exprs, err := r.expressions(t.Conn, table)
 			if err != nil {
 				return fmt.Errorf("rule %d of chain %s: %v", n, chain.Name, err)
 			}
-			comment := userdata.AppendString(nil, userdata.TypeComment, mark(want.Digest(), n, strconv.Itoa(rules)))
-			g.conn.AddRule(&nftables.Rule{Table: table, Chain: &chain.Chain, Exprs: exprs, UserData: comment})
+			comment := userdata.AppendString(nil, userdata.TypeComment, mark(digest, n, strconv.Itoa(rules)))
+			t.AddRule(&nftables.Rule{Table: table, Chain: &chain.Chain, Exprs: exprs, UserData: comment})
 		}
 	}
 	return nil
 }
 
-// reopen gives up a transaction that is not complete.
-func (g *guard) reopen() (err error) {
-	closing := g.conn.CloseLasting()
-	g.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomy))
-	return errors.Join(closing, err)
+// reopen forgets what else the kernel has to tell of a transaction that it has refused.
+func (g *guard) reopen() error {
+	write, err := dialWrite()
+	if err != nil {
+		return err // the old one is better than none
+	}
+	err = g.write.Close()
+	g.write = write
+	return err
 }
 
 // counters are those of our table by their names; none without a table.

@@ -1,0 +1,59 @@
+package linux
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A transaction is what nftables shall do at once. The library would ask for an answer to each of its messages, have
+// each rule sent back, and read all that one by one: for a large table, ten times as long as the kernel takes to make
+// it. So it only composes here; what it has composed is sent with one answer asked for, to the last message. What the
+// kernel refuses, it says unasked.
+type transaction struct {
+	*nftables.Conn
+	messages []netlink.Message
+}
+
+func newTransaction() (*transaction, error) {
+	t := &transaction{}
+	conn, err := nftables.New(nftables.WithTestDial(func(batch []netlink.Message) ([]netlink.Message, error) {
+		if batch == nil {
+			return nil, io.EOF // a question for answers
+		}
+		t.messages = append(t.messages, batch...)
+		return nil, nil
+	}))
+	t.Conn = conn
+	return t, err
+}
+
+// commit sends the transaction, and gives the first thing that the kernel does not like. Then nothing has changed, and
+// the socket may have more to tell.
+func (t *transaction) commit(socket *netlink.Conn) error {
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	last := len(t.messages) - 2 // after it comes the end of the batch
+	if last < 1 {
+		return nil
+	}
+	for i := range t.messages {
+		h := &t.messages[i].Header
+		h.Flags &^= netlink.Acknowledge | unix.NLM_F_ECHO
+		h.Sequence, h.PID = 0, 0 // the socket's own
+		if i == last {
+			h.Flags |= netlink.Acknowledge
+		}
+	}
+	if _, err := socket.SendMessages(t.messages); err != nil {
+		return fmt.Errorf("write to nftables: %w", err)
+	}
+	if _, err := socket.Receive(); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	return nil
+}
