@@ -36,6 +36,7 @@ type settings struct {
 	peers int
 	rest  time.Duration
 
+	rounds    int
 	sizes     string
 	pps, bulk int
 	rotations int
@@ -50,11 +51,12 @@ func main() {
 	flag.DurationVar(&s.black, "black", time.Hour, "how long the controller is out of reach in section blackhole")
 	flag.IntVar(&s.peers, "peers", 500, "peers of the agent in section atrest")
 	flag.DurationVar(&s.rest, "rest", time.Minute, "how long the agent is watched in section atrest")
+	flag.IntVar(&s.rounds, "rounds", 8, "of TCP through each way in sections tunnel and guard")
 	flag.StringVar(&s.sizes, "sizes", "3,10", "`NUMBERS` of hosts of the meshes in section rotation")
 	flag.IntVar(&s.pps, "pps", 1000, "packets per second on each link and way in section rotation, if the machine carries them")
 	flag.IntVar(&s.bulk, "bulk", 50, "Mbit/s of the TCP stream in section rotation")
 	flag.IntVar(&s.rotations, "rotations", 20, "in section rotation")
-	only := flag.String("only", "fleet,tunnel,lab", "sections to run; there are blackhole, atrest and rotation, too")
+	only := flag.String("only", "fleet,tunnel,lab", "sections to run; there are blackhole, atrest, guard and rotation, too")
 	asJSON := flag.Bool("json", false, "JSON instead of a table")
 	flag.Parse()
 	if err := lab.Enter(lab.Options{}); err != nil {
@@ -86,6 +88,7 @@ func measure(ctx context.Context, s settings, only []string) (rows []Row, failed
 		{"lab", labRows},
 		{"blackhole", blackholeRows},
 		{"atrest", atRestRows},
+		{"guard", guardRows},
 		{"rotation", rotationRows},
 	} {
 		if !slices.Contains(only, section.name) {
