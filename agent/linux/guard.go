@@ -243,10 +243,16 @@ func (k *Kernel) setGuard(want peers.Guard) error {
 	if err := t.addRules(table, want); err != nil {
 		return err
 	}
-	if err := k.wrote(t.commit(g.write)); err != nil {
-		return errors.Join(explain(err), g.reopen())
+	return k.commit(t)
+}
+
+// commit writes a transaction. What else the kernel has to tell of one that it has refused is forgotten.
+func (k *Kernel) commit(t *transaction) error {
+	err := k.wrote(t.commit(k.guard.write))
+	if err == nil {
+		return nil
 	}
-	return nil
+	return errors.Join(explain(err), k.guard.reopen())
 }
 
 // addRules puts all sets, chains and rules into the transaction. Chains come first: maps name them.
@@ -284,7 +290,7 @@ func (t *transaction) addRules(table *nftables.Table, want peers.Guard) error {
 	return nil
 }
 
-// reopen forgets what else the kernel has to tell of a transaction that it has refused.
+// reopen makes the socket for writing anew.
 func (g *guard) reopen() error {
 	write, err := dialWrite()
 	if err != nil {
