@@ -77,14 +77,15 @@ func guardRows(ctx context.Context, s settings) ([]Row, error) {
 // lockDown writes a policy whose flows all end at the warehouse, but for one back to the shop.
 func lockDown(ctx context.Context, m *lab.Mesh) error {
 	var text strings.Builder
-	text.WriteString("flows:\n  - {from: host:warehouse, to: host:shop, allow: [icmp, tcp/" + measuredPorts + ", udp/" + measuredPorts + "]}\n")
+	const measured = "icmp, tcp/" + measuredPorts + ", udp/" + measuredPorts
+	text.WriteString("flows:\n  - {from: host:warehouse, to: host:shop, allow: [" + measured + "]}\n")
 	for i := range guardRules - 2 {
 		from := []string{
 			"host:shop", "site:shop", fmt.Sprintf("label:l%d=yes", i%labelsInPolicy), fmt.Sprintf("10.90.%d.0/24", i%8),
 		}[i%4]
 		fmt.Fprintf(&text, "  - {from: %q, to: host:warehouse, allow: [tcp/%d]}\n", from, firstRulePort+i)
 	}
-	fmt.Fprintf(&text, "  - {from: host:shop, to: host:warehouse, allow: [icmp, tcp/%d, tcp/%[2]s, udp/%[2]s]}\n", lastRulePort, measuredPorts)
+	fmt.Fprintf(&text, "  - {from: host:shop, to: host:warehouse, allow: [tcp/%d, %s]}\n", lastRulePort, measured)
 	labels := []string{"host", "label", "shop"}
 	for i := range labelsInPolicy {
 		labels = append(labels, fmt.Sprintf("l%d=yes", i))
@@ -209,7 +210,8 @@ func guardedRow(ctx context.Context, l *lab.Lab, walls []*wall, to netip.Addr, b
 	}
 	ratio, noise := compare(rates)
 	return Row{
-		What:   fmt.Sprintf("TCP with %d rules against no guard, %s tunnel, %d rounds (none against none)", guardRules, backend, rounds),
+		What: fmt.Sprintf("TCP with %d rules against no guard, %s tunnel, %d rounds (none against none)",
+			guardRules, backend, rounds),
 		Target: "≥ 0.97", OK: ratio >= leastGuarded,
 		Measured: fmt.Sprintf("%.2f (%.2f), %.0f Mbit/s", ratio, noise, median(rates[1])),
 	}, nil
