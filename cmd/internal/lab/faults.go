@@ -93,6 +93,21 @@ func (h *Host) SetMTU(own, router int) error {
 	return errors.Join(set(h.spec.Name, router), h.Do(func() error { return set(uplink, own) }))
 }
 
+// DeleteLink deletes a link of the host, as ip link del does.
+func (h *Host) DeleteLink(name string) error {
+	err := h.Do(func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(link)
+	})
+	if err != nil {
+		return fmt.Errorf("deleting link %s of %s: %v", name, h.Name(), err)
+	}
+	return nil
+}
+
 // DropICMP has the router say nothing of packets that it cannot pass on. Neighbours still find each other.
 func (l *Lab) DropICMP() error {
 	protocols := map[int]int{unix.AF_INET: unix.IPPROTO_ICMP}

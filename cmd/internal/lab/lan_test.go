@@ -166,6 +166,16 @@ func carrier(t *testing.T, h *lab.Host) (has bool) {
 	return has
 }
 
+func TestDeleteLink(t *testing.T) {
+	_, gw1, _, _ := stock(t)
+	if err := gw1.DeleteLink(lab.LANName); err != nil {
+		t.Fatal(err)
+	}
+	if err := gw1.DeleteLink(lab.LANName); err == nil {
+		t.Error("it is deleted twice")
+	}
+}
+
 func TestPowerOff(t *testing.T) {
 	l, gw1, gw2, till := stock(t)
 	daemon := startReady(t, gw1, "echo")
