@@ -97,6 +97,7 @@ func shopCommand() *cobra.Command {
 	cmd.Flags().IntVar(&s.Count, "count", 1000, "`NUMBER` of orders")
 	cmd.Flags().IntVar(&s.First, "first", 1, "`NUMBER` of the first order")
 	cmd.Flags().IntVar(&s.Workers, "workers", 16, "`NUMBER` of orders under way at once")
+	cmd.Flags().Float64Var(&s.Rate, "rate", 0, "`NUMBER` of orders that may be begun in a second; 0 for no limit")
 	cmd.Flags().StringVar(&s.Note, "note", "", "`TEXT` in every order")
 	cmd.Flags().BoolVar(&stay, "stay", false, "show the book until told to stop")
 	_ = cmd.MarkFlagRequired("to") // it fails for a flag that is not there

@@ -21,8 +21,9 @@ type Sale struct {
 	To      string // URL of the ERP
 	First   int    // number of the first order
 	Count   int
-	Workers int    // orders under way at once
-	Note    string // in every order
+	Workers int     // orders under way at once
+	Rate    float64 // orders begun in a second; 0 for no limit
+	Note    string  // in every order
 }
 
 // A Result says how a sale went.
@@ -63,12 +64,26 @@ func Place(ctx context.Context, sale Sale, book *Book) (Result, error) {
 			}
 		})
 	}
+	pace, stop := pacer(sale.Rate)
 	for i := range sale.Count {
+		<-pace
 		numbers <- sale.First + i
 	}
+	stop()
 	close(numbers)
 	running.Wait()
 	return s.result(time.Since(began))
+}
+
+// pacer gives a channel that lets one order go at a time.
+func pacer(rate float64) (pace <-chan time.Time, stop func()) {
+	if rate <= 0 {
+		free := make(chan time.Time)
+		close(free)
+		return free, func() {}
+	}
+	ticker := time.NewTicker(max(time.Microsecond, time.Duration(float64(time.Second)/rate)))
+	return ticker.C, ticker.Stop
 }
 
 func (s *shop) result(took time.Duration) (Result, error) {
