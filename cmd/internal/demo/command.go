@@ -25,10 +25,11 @@ func Command() *cobra.Command {
 	format := cli.Table
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Send orders through a mesh of three sites, and watch every link",
-		Long: `Starts a controller and three hosts on this machine, enrols the hosts with one token each, lets the shop send
-orders to the ERP in the warehouse and that one invoices to accounting, and taps every link of the internet between
-them meanwhile. At the end one order leaves the shop outside of the tunnels, on purpose: the tap has to catch it.
+		Short: "Send orders between the LANs of three sites, let things go wrong, and watch every link",
+		Long: `Starts a controller and the gateways of three sites on this machine, enrols them with one token each and joins
+the LANs behind them. A till in the shop sends orders to the ERP in the warehouse, which sends invoices to the ledger of
+accounting: machines that know nothing of the mesh. Meanwhile a tunnel is deleted, and every link of the internet is
+tapped. At the end one order leaves the shop outside of the tunnels, on purpose: the tap has to catch it.
 
 What happens is told on stderr, the report on stdout. Nothing is left on this machine.
 

@@ -16,13 +16,6 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
-// The hosts of the demo, beside the controller's.
-const (
-	shop       = "shop"
-	warehouse  = "warehouse"
-	accounting = "accounting"
-)
-
 // Options say what is shown.
 type Options struct {
 	Programs string               // directory of warren, warren-agent and warren-controller
@@ -31,17 +24,31 @@ type Options struct {
 	Progress func(message string) // called as things happen
 	Logs     io.Writer            // for the daemons' logs, if something fails
 
-	flow, leak route
+	flow, leak way
+	calm       bool // nothing goes wrong on purpose
 }
 
-// A route is the address of a host that something is sent to. There are two: the overlay's and the internet's.
-type route func(d *demo, host string) netip.Addr
+// A way is where a site's part of the business is, and with that how the others get there.
+type way func(d *demo, site string) spot
 
-// inside leads through the tunnels.
-func inside(d *demo, host string) netip.Addr { return d.status[host].Address }
+// A spot is an address that a host has.
+type spot struct {
+	host    string
+	address netip.Addr
+}
 
-// outside leads past them.
-func outside(d *demo, host string) netip.Addr { return d.lab.Host(host).IPv4() }
+// inside leads from LAN to LAN, through the tunnels.
+func inside(d *demo, site string) spot {
+	s := d.site(site)
+	return spot{s.Machine, s.Address}
+}
+
+// outside leads past them, from the last of a site's gateways to the other's.
+func outside(d *demo, site string) spot {
+	s := d.site(site)
+	host := s.Gateways[len(s.Gateways)-1]
+	return spot{host, d.lab.Host(host).IPv4()}
+}
 
 // A demo is one run. It belongs to one goroutine.
 type demo struct {
@@ -49,7 +56,9 @@ type demo struct {
 	lab     *lab.Lab
 	mesh    *lab.Mesh
 	status  map[string]wire.Status // by host
-	marker  string                 // in every order, and nowhere else
+	marker  string                 // in every order and pulse, and nowhere else
+	dead    string                 // the gateway that was killed
+	sold    chan struct{}          // closed when the sale is over
 	report  Report
 }
 
@@ -63,13 +72,14 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 		o.leak = outside
 	}
 	began := time.Now()
-	l, err := lab.New(lab.Topology{Bin: o.Programs, Hosts: []lab.HostSpec{
-		{Name: lab.DefaultController}, {Name: shop}, {Name: warehouse}, {Name: accounting},
-	}})
+	l, err := lab.New(topology(o.Programs))
 	if err != nil {
 		return Report{}, err
 	}
-	d := &demo{options: o, lab: l, status: make(map[string]wire.Status), marker: rand.Text()}
+	d := &demo{
+		options: o, lab: l, status: make(map[string]wire.Status), marker: rand.Text(), sold: make(chan struct{}),
+		report: Report{Sites: company()},
+	}
 	err = d.run(ctx)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -104,14 +114,15 @@ func (d *demo) work(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := d.awaitTunnels(ctx); err != nil {
+	if err := errors.Join(d.join(ctx), d.awaitTunnels(ctx)); err != nil {
 		return err
 	}
 	d.report.UpAfter = time.Since(began).Seconds()
 	if err := d.trade(ctx); err != nil {
 		return err
 	}
-	return d.look(ctx) // again: the tunnels still have to be up
+	d.report.After, err = d.look(ctx) // again: the tunnels still have to be up
+	return err
 }
 
 // watch taps every link that the router has, which are all links of the internet.

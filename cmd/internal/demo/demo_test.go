@@ -75,7 +75,7 @@ func TestDemo(t *testing.T) {
 	if !r.OK || failed(r) != "" {
 		t.Errorf("failed: %s", failed(r))
 	}
-	if len(r.Mesh) != 3 || r.Sale.Acknowledged != 60 || len(r.Books.Books) != 3 || len(r.Tap.Links) != 4 {
+	if len(r.Mesh) != 4 || len(r.After) != 4 || r.Sale.Acknowledged != 60 || len(r.Books.Books) != 3 || len(r.Tap.Links) != 5 {
 		t.Errorf("%+v", r)
 	}
 	for _, link := range r.Tap.Links {
@@ -83,6 +83,14 @@ func TestDemo(t *testing.T) {
 		if tunnelled == (link.Link == lab.DefaultController) || link.Packets.Control == 0 {
 			t.Errorf("%+v", link)
 		}
+	}
+	for i := range r.Faults {
+		if f := &r.Faults[i]; f.Lost == 0 || f.Seconds == 0 || f.After == 0 || f.After >= 60 {
+			t.Errorf("a fault that nobody has noticed, or not in the middle: %+v", f)
+		}
+	}
+	if len(r.Faults) != 1 {
+		t.Errorf("the faults were %+v", r.Faults)
 	}
 	out, err := json.Marshal(r)
 	if err != nil {
@@ -96,7 +104,7 @@ func TestDemo(t *testing.T) {
 
 // TestOrdersOutsideTheTunnels sends all orders the wrong way: what the demo is there to notice.
 func TestOrdersOutsideTheTunnels(t *testing.T) {
-	r := runDemo(t, func(o *Options) { o.flow = outside })
+	r := runDemo(t, func(o *Options) { o.flow, o.calm = outside, true })
 	if got := failed(r); r.OK || got != "carried nothing-else no-content" {
 		t.Errorf("ok: %v, failed: %s\n%s", r.OK, got, text(r))
 	}
@@ -104,7 +112,7 @@ func TestOrdersOutsideTheTunnels(t *testing.T) {
 
 // TestControlMustBeCaught sends the control through the tunnel, where no watch can see it.
 func TestControlMustBeCaught(t *testing.T) {
-	r := runDemo(t, func(o *Options) { o.leak = inside })
+	r := runDemo(t, func(o *Options) { o.leak, o.calm = inside, true })
 	if got := failed(r); r.OK || got != "control" || !r.Control.Sent {
 		t.Errorf("ok: %v, failed: %s\n%s", r.OK, got, text(r))
 	}

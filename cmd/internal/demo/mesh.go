@@ -17,15 +17,17 @@ const patience = 20 * time.Second
 
 // awaitTunnels waits until every host says that it reaches every other one.
 func (d *demo) awaitTunnels(ctx context.Context) error {
-	d.options.Progress("waiting for a tunnel between every two hosts")
+	d.options.Progress("waiting for a tunnel between every two gateways")
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
-		if err := d.look(ctx); err != nil {
+		mesh, err := d.look(ctx)
+		if err != nil {
 			return err
 		}
+		d.report.Mesh = mesh
 		up, all := tunnels(d.report.Mesh)
 		if up == all {
 			return nil
@@ -38,11 +40,15 @@ func (d *demo) awaitTunnels(ctx context.Context) error {
 	}
 }
 
-// tunnels counts the ends of tunnels that are up, and those that there should be.
+// tunnels counts the ends of tunnels between these hosts that are up, and those that there should be.
 func tunnels(mesh []wire.Status) (up, all int) {
+	here := map[string]bool{}
+	for _, host := range mesh {
+		here[host.Host] = true
+	}
 	for _, host := range mesh {
 		for _, peer := range host.Peers {
-			if peer.State == wire.PeerUp {
+			if peer.State == wire.PeerUp && here[peer.Host] {
 				up++
 			}
 		}
@@ -50,19 +56,21 @@ func tunnels(mesh []wire.Status) (up, all int) {
 	return up, len(mesh) * (len(mesh) - 1)
 }
 
-// look asks every host for its status, through the CLI.
-func (d *demo) look(ctx context.Context) error {
+// look asks every host that lives for its status, through the CLI.
+func (d *demo) look(ctx context.Context) ([]wire.Status, error) {
 	mesh := make([]wire.Status, 0, len(d.mesh.Members()))
 	for _, host := range d.mesh.Members() {
+		if host.Name() == d.dead {
+			continue
+		}
 		status, err := d.statusOf(ctx, host.Name())
 		if err != nil {
-			return fmt.Errorf("`warren status -o json` on %s: %v", host.Name(), err)
+			return nil, fmt.Errorf("`warren status -o json` on %s: %v", host.Name(), err)
 		}
 		mesh = append(mesh, status)
 		d.status[host.Name()] = status
 	}
-	d.report.Mesh = mesh
-	return nil
+	return mesh, nil
 }
 
 // statusOf returns what `warren status` prints. Its exit code tells how the host is, which is in the JSON as well.

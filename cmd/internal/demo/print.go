@@ -13,13 +13,19 @@ import (
 
 // Print writes the report for people.
 func (r Report) Print(p *cli.Page) {
-	p.Title("The mesh", fmt.Sprintf("from nothing to a tunnel between every two hosts in %.1f s", r.UpAfter))
+	p.Title("The mesh", fmt.Sprintf("from nothing to a tunnel between every two gateways in %.1f s", r.UpAfter))
 	r.printMesh(p)
-	p.Title("The orders", "shop → ERP in the warehouse → accounting, and the receipt all the way back")
+	p.Title("The LANs", "machines that know nothing of the mesh, and send all to the router of their LAN")
+	r.printSites(p)
+	p.Title("The orders", "till in the shop → ERP in the warehouse → ledger of accounting, and the receipt all the way back")
 	r.printOrders(p)
+	if len(r.Faults) > 0 {
+		p.Title("What went wrong meanwhile", "on purpose; seen by a pulse from the till to the ERP, 50 times a second")
+		r.printFaults(p)
+	}
 	p.Title("The internet", "every packet on every link, from before the first enrolment to the last order")
 	printTap(p, r.Tap)
-	p.Title("Does the watch work?", "one order leaves the shop outside of the tunnels, on purpose")
+	p.Title("Does the watch work?", "one order leaves the gateway of the shop outside of the tunnels, on purpose")
 	r.Control.print(p)
 	p.Title("Verdict", "")
 	for _, v := range r.Verdicts {
@@ -49,6 +55,27 @@ func (r Report) printMesh(p *cli.Page) {
 		})
 	}
 	p.Grid([]string{"HOST", "ADDRESS", "STATE", "WIREGUARD", "GENERATION", "TUNNELS"}, rows)
+}
+
+func (r Report) printSites(p *cli.Page) {
+	var rows [][]any
+	for _, s := range r.Sites {
+		rows = append(rows, []any{s.Name, s.Network, strings.Join(s.Gateways, ", "), s.Machine, s.Address})
+	}
+	p.Grid([]string{"SITE", "NETWORK", "GATEWAYS", "MACHINE", "ADDRESS"}, rows)
+}
+
+func (r Report) printFaults(p *cli.Page) {
+	var rows [][]any
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		again := fmt.Sprintf("after %.1f s", f.Seconds)
+		if f.Error != "" {
+			again = "not at all"
+		}
+		rows = append(rows, []any{f.What, fmt.Sprintf("after %d orders", f.After), tone(again, f.ok()), f.Lost})
+	}
+	p.Grid([]string{"FAULT", "WHEN", "LAN TO LAN AGAIN", "PULSES LOST"}, rows)
 }
 
 func tone(text string, ok bool) cli.Cell {
@@ -90,7 +117,7 @@ func printTap(p *cli.Page, report tap.Report) {
 }
 
 func (c Control) print(p *cli.Page) {
-	for _, name := range []string{shop, warehouse} {
+	for _, name := range c.Links {
 		link := c.Tap.Link(name)
 		p.Line("link %s: %d packets of anything else, %d of them with content", name, link.Packets.Other, link.Content)
 		printSightings(p, link.Found)

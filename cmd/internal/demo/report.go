@@ -13,9 +13,13 @@ type Report struct {
 	OK       bool                  `json:"ok"`
 	Verdicts []Verdict             `json:"verdicts"`
 	Seconds  float64               `json:"seconds"`  // all of it
-	UpAfter  float64               `json:"up_after"` // seconds from nothing to a tunnel between every two hosts
+	UpAfter  float64               `json:"up_after"` // seconds from nothing to a tunnel between every two gateways
+	Sites    []Site                `json:"sites"`
 	Mesh     []wire.Status         `json:"mesh"`
-	Asked    int                   `json:"asked"` // orders that were to be placed
+	After    []wire.Status         `json:"after"`  // the last order, of those that live
+	Faults   []Fault               `json:"faults"` // on purpose
+	Pulses   int                   `json:"pulses"` // that came back
+	Asked    int                   `json:"asked"`  // orders that were to be placed
 	Sale     orders.Result         `json:"sale"`
 	Books    orders.Reconciliation `json:"books"`
 	Tap      tap.Report            `json:"tap"`
@@ -26,14 +30,15 @@ type Report struct {
 // A Control is the negative control: one order outside of the tunnels.
 type Control struct {
 	Order    string     `json:"order"`
-	Sent     bool       `json:"sent"` // and acknowledged
+	Links    [2]string  `json:"links"` // where it had to leave, and to arrive
+	Sent     bool       `json:"sent"`  // and acknowledged
 	Tap      tap.Report `json:"tap"`
 	TapError string     `json:"tap_error,omitempty"`
 }
 
 // caught reports whether the watch has seen the order for what it is, where it left and where it arrived.
 func (c Control) caught() bool {
-	for _, link := range []string{shop, warehouse} {
+	for _, link := range c.Links {
 		if r := c.Tap.Link(link); r.Packets.Other == 0 || r.Content == 0 {
 			return false
 		}
@@ -51,9 +56,14 @@ type Verdict struct {
 // judge comes to the verdicts.
 func (r *Report) judge() {
 	up, all := tunnels(r.Mesh)
+	still, living := tunnels(r.After)
 	seen := r.Tap.Total()
 	r.Verdicts = []Verdict{
-		{all > 0 && up == all, "tunnels", fmt.Sprintf("%d of %d tunnel ends are up", up, all)},
+		{all > 0 && up == all, "tunnels", fmt.Sprintf("%d of %d tunnel ends were up before the first order", up, all)},
+		{
+			living > 0 && still == living, "still-up",
+			fmt.Sprintf("%d of %d tunnel ends of those that live are up after the last", still, living),
+		},
 		{
 			r.Sale.Acknowledged == r.Asked, "orders",
 			fmt.Sprintf("%d of %d orders acknowledged end to end", r.Sale.Acknowledged, r.Asked),
@@ -65,24 +75,34 @@ func (r *Report) judge() {
 		{seen.Content == 0, "no-content", fmt.Sprintf("%d packets with content of orders", seen.Content)},
 		{r.Control.caught(), "control", r.Control.text()},
 	}
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		text := fmt.Sprintf("%s (promised: %.0f s)", f.text(), promised.Seconds())
+		r.Verdicts = append(r.Verdicts, Verdict{f.ok(), f.Name, text})
+	}
 	r.OK = true
 	for _, v := range r.Verdicts {
 		r.OK = r.OK && v.OK
 	}
 }
 
-// carried holds the tunnel data on each link against what the orders need: on the links of shop and accounting one
-// packet for each order or invoice and one for its receipt, on the warehouse's link both.
+// carried holds the tunnel data on the links of each site against what orders and pulses need: on those of the shop
+// one packet for each order and one for its receipt, on those of accounting for each invoice, on the warehouse's both.
+// Pulses go from the shop to the warehouse and back.
 func (r *Report) carried() Verdict {
-	v := Verdict{true, "carried", "the tunnels carried a packet or more for each order and each receipt, on every link"}
-	for _, need := range []struct {
-		link  string
-		times int
-	}{{shop, 2}, {warehouse, 4}, {accounting, 2}} {
-		if data := r.Tap.Link(need.link).Packets.Data; data < need.times*r.Asked {
+	v := Verdict{true, "carried", "the tunnels carried a packet or more for each order and each receipt, on every site's links"}
+	needs := map[string]int{
+		shop: 2*r.Asked + 2*r.Pulses, warehouse: 4*r.Asked + 2*r.Pulses, accounting: 2 * r.Asked,
+	}
+	for i := range r.Sites {
+		s, data := &r.Sites[i], 0
+		for _, link := range s.Gateways {
+			data += r.Tap.Link(link).Packets.Data
+		}
+		if data < needs[s.Name] {
 			v.OK = false
-			v.Text = fmt.Sprintf("the tunnels carried %d packets on the link of %s, and the orders need %d or more", data,
-				need.link, need.times*r.Asked)
+			v.Text = fmt.Sprintf("the tunnels carried %d packets on the links of %s, and the orders need %d or more", data,
+				s.Name, needs[s.Name])
 		}
 	}
 	return v
@@ -100,7 +120,7 @@ func (r *Report) booksText() string {
 	if len(r.Books.Books) == 0 {
 		return "there are no books"
 	}
-	return fmt.Sprintf("shop, ERP and accounting each have %d orders of %v", r.Books.Books[0].Count, r.Books.Books[0].Sum)
+	return fmt.Sprintf("till, ERP and ledger each have %d orders of %v", r.Books.Books[0].Count, r.Books.Books[0].Sum)
 }
 
 func (r *Report) watchText(seen tap.LinkReport) string {

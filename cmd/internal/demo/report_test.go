@@ -38,14 +38,27 @@ func good() Report {
 	return Report{
 		Seconds: 3.25, UpAfter: 1.5, Asked: 10,
 		Mesh: []wire.Status{
-			up(shop, warehouse, accounting), up(warehouse, shop, accounting), up(accounting, shop, warehouse),
+			up(shop, "wh-gw1", "wh-gw2", accounting), up("wh-gw1", shop, "wh-gw2", accounting),
+			up("wh-gw2", shop, "wh-gw1", accounting), up(accounting, shop, "wh-gw1", "wh-gw2"),
+		},
+		// The dead one may still be held to be up: it is not counted.
+		After: []wire.Status{
+			up(shop, "wh-gw1", "wh-gw2", accounting), up("wh-gw2", shop, accounting), up(accounting, shop, "wh-gw2"),
+		},
+		Sites: company(), Pulses: 50,
+		Faults: []Fault{
+			{Name: "gateway", What: "the gateway wh-gw1 dies", After: 3, Seconds: 2.34, Lost: 117},
+			{Name: "tunnel", What: "the interface wrn0 of shop is deleted", After: 6, Seconds: 0.4, Lost: 20},
 		},
 		Sale: orders.Result{Acknowledged: 10, PerSecond: 200, P50: 0.004, P99: 0.02, Book: book},
 		Books: orders.Reconciliation{Books: []orders.Named{
 			{Name: "shop", Summary: book}, {Name: "erp", Summary: book}, {Name: "accounting", Summary: book},
 		}},
-		Tap:     tap.Report{Links: []tap.LinkReport{link(shop, 20), link(warehouse, 40), link(accounting, 20)}},
-		Control: Control{Order: "A-000011", Sent: true, Tap: tap.Report{Links: []tap.LinkReport{caught(shop), caught(warehouse)}}},
+		Tap: tap.Report{Links: []tap.LinkReport{link(shop, 120), link("wh-gw1", 60), link("wh-gw2", 80), link(accounting, 20)}},
+		Control: Control{
+			Order: "A-000011", Sent: true, Links: [2]string{shop, "wh-gw2"},
+			Tap: tap.Report{Links: []tap.LinkReport{caught(shop), caught("wh-gw2")}},
+		},
 	}
 }
 
@@ -59,6 +72,10 @@ func TestVerdicts(t *testing.T) {
 		{"a tunnel end is not up", func(r *Report) { r.Mesh[1].Peers[0].State = wire.PeerConnecting }, "tunnels"},
 		{"a peer is missing", func(r *Report) { r.Mesh[1].Peers = r.Mesh[1].Peers[1:] }, "tunnels"},
 		{"no host", func(r *Report) { r.Mesh = nil }, "tunnels"},
+		{"a tunnel end of the living has not come back", func(r *Report) { r.After[1].Peers[0].State = wire.PeerDown }, "still-up"},
+		{"all are dead", func(r *Report) { r.After = nil }, "still-up"},
+		{"a gateway was missed for too long", func(r *Report) { r.Faults[0].Seconds = 5.1 }, "gateway"},
+		{"a tunnel did not come back", func(r *Report) { r.Faults[1].Error = "nothing gets through" }, "tunnel"},
 		{"an order was not acknowledged", func(r *Report) { r.Sale.Acknowledged-- }, "orders"},
 		{"a book lacks an order", func(r *Report) { r.Books.Books[2].Count-- }, "books"},
 		{"a sum differs", func(r *Report) { r.Books.Books[1].Sum++ }, "books"},
@@ -68,9 +85,9 @@ func TestVerdicts(t *testing.T) {
 			}
 		}, "books"},
 		{"a book is missing", func(r *Report) { r.Books.Books = r.Books.Books[:2] }, "books"},
-		{"too little in the tunnels of the shop", func(r *Report) { r.Tap.Links[0].Packets.Data = 19 }, "carried"},
-		{"too little in the tunnels of the warehouse", func(r *Report) { r.Tap.Links[1].Packets.Data = 39 }, "carried"},
-		{"too little in the tunnels of accounting", func(r *Report) { r.Tap.Links[2].Packets.Data = 19 }, "carried"},
+		{"too little in the tunnels of the shop", func(r *Report) { r.Tap.Links[0].Packets.Data = 119 }, "carried"},
+		{"too little in the tunnels of the warehouse", func(r *Report) { r.Tap.Links[1].Packets.Data = 59 }, "carried"},
+		{"too little in the tunnels of accounting", func(r *Report) { r.Tap.Links[3].Packets.Data = 19 }, "carried"},
 		{"one packet of anything else", func(r *Report) { r.Tap.Links[0].Packets.Other = 1 }, "nothing-else"},
 		{"one packet with content", func(r *Report) { r.Tap.Links[2].Content = 1 }, "no-content"},
 		{"packets missed", func(r *Report) { r.TapError = "lost 3" }, "watch"},
@@ -98,44 +115,60 @@ func TestPrint(t *testing.T) {
 	r := good()
 	r.judge()
 	const want = `
-The mesh  from nothing to a tunnel between every two hosts in 1.5 s
+The mesh  from nothing to a tunnel between every two gateways in 1.5 s
 HOST        ADDRESS    STATE  WIREGUARD  GENERATION  TUNNELS
-shop        10.90.0.1  ok     userspace  1           warehouse up, accounting up
-warehouse   10.90.0.1  ok     userspace  1           shop up, accounting up
-accounting  10.90.0.1  ok     userspace  1           shop up, warehouse up
+shop        10.90.0.1  ok     userspace  1           wh-gw1 up, wh-gw2 up, accounting up
+wh-gw1      10.90.0.1  ok     userspace  1           shop up, wh-gw2 up, accounting up
+wh-gw2      10.90.0.1  ok     userspace  1           shop up, wh-gw1 up, accounting up
+accounting  10.90.0.1  ok     userspace  1           shop up, wh-gw1 up, wh-gw2 up
 
-The orders  shop → ERP in the warehouse → accounting, and the receipt all the way back
+The LANs  machines that know nothing of the mesh, and send all to the router of their LAN
+SITE        NETWORK       GATEWAYS        MACHINE  ADDRESS
+shop        10.10.0.0/24  shop            till     10.10.0.10
+warehouse   10.20.0.0/24  wh-gw1, wh-gw2  erp      10.20.0.10
+accounting  10.30.0.0/24  accounting      ledger   10.30.0.10
+
+The orders  till in the shop → ERP in the warehouse → ledger of accounting, and the receipt all the way back
 10 of 10 acknowledged, 200 each second; order to receipt: p50 4 ms, p99 20 ms
 BOOK        ORDERS  SUM       DIGEST OF ALL
 shop        10      123.45 €  0123456789ab
 erp         10      123.45 €  0123456789ab
 accounting  10      123.45 €  0123456789ab
 
+What went wrong meanwhile  on purpose; seen by a pulse from the till to the ERP, 50 times a second
+FAULT                                  WHEN            LAN TO LAN AGAIN  PULSES LOST
+the gateway wh-gw1 dies                after 3 orders  after 2.3 s       117
+the interface wrn0 of shop is deleted  after 6 orders  after 0.4 s       20
+
 The internet  every packet on every link, from before the first enrolment to the last order
 LINK        HANDSHAKE  DATA  CONTROL  HOUSEKEEPING  ANYTHING ELSE  WITH CONTENT
-shop        4          20    30       5             0              0
-warehouse   4          40    30       5             0              0
+shop        4          120   30       5             0              0
+wh-gw1      4          60    30       5             0              0
+wh-gw2      4          80    30       5             0              0
 accounting  4          20    30       5             0              0
-all         12         80    90       15            0              0
+all         16         280   120      20            0              0
 Handshake and data are WireGuard's, control is TLS to the controller.
-Housekeeping, which every link has: ARP 9, neighbour discovery 6.
+Housekeeping, which every link has: ARP 12, neighbour discovery 8.
 A packet between two hosts crosses two links, and is counted on both.
 
-Does the watch work?  one order leaves the shop outside of the tunnels, on purpose
+Does the watch work?  one order leaves the gateway of the shop outside of the tunnels, on purpose
 link shop: 9 packets of anything else, 1 of them with content
   from shop  TCP 192.0.2.2:4 → 203.0.113.2:8080  420 B  "Hanna Brandt"
-link warehouse: 9 packets of anything else, 1 of them with content
+link wh-gw2: 9 packets of anything else, 1 of them with content
   from shop  TCP 192.0.2.2:4 → 203.0.113.2:8080  420 B  "Hanna Brandt"
 
 Verdict
-ok      6 of 6 tunnel ends are up
+ok      12 of 12 tunnel ends were up before the first order
+ok      6 of 6 tunnel ends of those that live are up after the last
 ok      10 of 10 orders acknowledged end to end
-ok      shop, ERP and accounting each have 10 orders of 123.45 €
-ok      the tunnels carried a packet or more for each order and each receipt, on every link
-ok      197 packets on 3 links, every one seen whole
+ok      till, ERP and ledger each have 10 orders of 123.45 €
+ok      the tunnels carried a packet or more for each order and each receipt, on every site's links
+ok      436 packets on 4 links, every one seen whole
 ok      0 packets of anything else
 ok      0 packets with content of orders
 ok      order A-000011, outside of the tunnels on purpose, was caught
+ok      the gateway wh-gw1 dies: LAN to LAN again after 2.3 s (promised: 5 s)
+ok      the interface wrn0 of shop is deleted: LAN to LAN again after 0.4 s (promised: 5 s)
 
 ok      3.2 s in all; nothing is left on this machine
 `
