@@ -157,7 +157,7 @@ func (w *walk) rules(c *nftables.Chain) ([][]byte, error) {
 		}
 		r := row[sizeofNfgenmsg:]
 		table, chain := attribute(r, unix.NFTA_RULE_TABLE), attribute(r, unix.NFTA_RULE_CHAIN)
-		if nl.BytesToString(table) == c.Table.Name && nl.BytesToString(chain) == c.Name { // old kernels give all rules
+		if textOf(table) == c.Table.Name && textOf(chain) == c.Name { // old kernels give all rules
 			out = append(out, attribute(r, unix.NFTA_RULE_EXPRESSIONS))
 		}
 	}
@@ -172,7 +172,7 @@ func (w *walk) rule(c *nftables.Chain, expressions []byte, depth int) (fate, err
 		return unknown, fmt.Errorf("a rule of %s: %v", place(c), err)
 	}
 	for _, e := range list {
-		verdict, target := m.take(nl.BytesToString(attribute(e.Value, unix.NFTA_EXPR_NAME)), attribute(e.Value, unix.NFTA_EXPR_DATA))
+		verdict, target := m.take(textOf(attribute(e.Value, unix.NFTA_EXPR_NAME)), attribute(e.Value, unix.NFTA_EXPR_DATA))
 		switch {
 		case m.failed:
 			return goesOn, nil

@@ -49,6 +49,8 @@ func TestDropsForwarded(t *testing.T) {
 		"a rule for a part":             {open + rule + "ip daddr 10.30.7.0/24 drop", ""},
 		"a rule for all but others":     {open + rule + "ip daddr != 10.31.0.0/16 drop", "inet fw pass rule"},
 		"a rule for links":              {open + rule + "iifname lan0 oifname != eth0 drop", "inet fw pass rule"},
+		"a rule for links that begin":   {open + rule + `iifname "lan*" drop`, "inet fw pass rule"},
+		"a rule for links that do not":  {open + rule + `iifname "wrn*" drop`, ""},
 		"a rule for other links":        {open + rule + "iifname eth0 drop", ""},
 		"a rule for a set of links":     {open + rule + `oifname { "wrn0", "wrn1" } drop`, "inet fw pass rule"},
 		"a chain that returns":          {open + sub + "add rule inet fw sub return; add rule inet fw sub drop; " + rule + "jump sub", ""},

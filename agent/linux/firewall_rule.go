@@ -5,7 +5,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,7 +54,7 @@ func (m *match) take(name string, data []byte) (verdict, string) {
 	case "lookup":
 		return m.lookup(data)
 	case "match":
-		m.xt(nl.BytesToString(attribute(data, unix.NFTA_MATCH_NAME)), attribute(data, unix.NFTA_MATCH_INFO))
+		m.xt(textOf(attribute(data, unix.NFTA_MATCH_NAME)), attribute(data, unix.NFTA_MATCH_INFO))
 	case "immediate", "reject", "target":
 		return end(name, data)
 	case "counter", "log":
@@ -81,7 +80,7 @@ func end(name string, data []byte) (verdict, string) {
 	switch {
 	case name == "immediate":
 		return verdictOf(attribute(data, unix.NFTA_IMMEDIATE_DATA))
-	case name == "reject", nl.BytesToString(attribute(data, unix.NFTA_TARGET_NAME)) == "REJECT":
+	case name == "reject", textOf(attribute(data, unix.NFTA_TARGET_NAME)) == "REJECT":
 		return drops, ""
 	}
 	return none, ""
@@ -107,12 +106,12 @@ func (m *match) compare(data []byte) {
 
 // isLoopback says whether a link is meant that is the loopback, by its name or its index.
 func isLoopback(link []byte) bool {
-	return nl.BytesToString(link) == "lo" || len(link) == 4 && binary.NativeEndian.Uint32(link) == loopback
+	return textOf(link) == "lo" || len(link) == 4 && binary.NativeEndian.Uint32(link) == loopback
 }
 
 // lookup looks the value up in a set. Of a map, what it says there is not known here, but whether it says anything.
 func (m *match) lookup(data []byte) (verdict, string) {
-	has, ok := m.contains(m.table, nl.BytesToString(attribute(data, unix.NFTA_LOOKUP_SET)), m.value)
+	has, ok := m.contains(m.table, textOf(attribute(data, unix.NFTA_LOOKUP_SET)), m.value)
 	inverted := number(attribute(data, unix.NFTA_LOOKUP_FLAGS)) != 0
 	to := attribute(data, unix.NFTA_LOOKUP_DREG)
 	if to != nil {
@@ -142,9 +141,9 @@ func verdictOf(data []byte) (verdict, string) {
 	case expr.VerdictDrop:
 		return drops, ""
 	case expr.VerdictGoto:
-		return goes, nl.BytesToString(attribute(v, unix.NFTA_VERDICT_CHAIN))
+		return goes, textOf(attribute(v, unix.NFTA_VERDICT_CHAIN))
 	case expr.VerdictJump:
-		return calls, nl.BytesToString(attribute(v, unix.NFTA_VERDICT_CHAIN))
+		return calls, textOf(attribute(v, unix.NFTA_VERDICT_CHAIN))
 	}
 	return returns, ""
 }

@@ -27,6 +27,7 @@ func TestDrops(t *testing.T) {
 		"a policy, and some may come":       {input + "add rule inet fw in ip saddr 192.0.2.0/24 accept", ""},
 		"a policy, and the loopback may":    {input + "add rule inet fw in iifname lo accept; add rule inet fw in iif lo accept", "inet fw in policy"},
 		"a policy, and a link may":          {input + "add rule inet fw in iifname eth0 accept", ""},
+		"a policy, and links may":           {input + `add rule inet fw in iifname "eth*" accept`, ""},
 		"all but the loopback":              {open + "add rule inet fw in iifname != lo drop", "inet fw in rule"},
 		"a rule":                            {open + "add rule inet fw in udp dport 51820 counter drop", "inet fw in rule"},
 		"a rule for a range":                {open + "add rule inet fw in udp dport >= 50000 drop", "inet fw in rule"},

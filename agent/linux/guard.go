@@ -180,7 +180,7 @@ func (g *guard) read() (peers.Table, error) {
 
 // isGuard says whether an object is in the table of our name.
 func isGuard(row []byte) bool {
-	return nl.BytesToString(attribute(row, unix.NFTA_TABLE_NAME)) == peers.GuardTable
+	return textOf(attribute(row, unix.NFTA_TABLE_NAME)) == peers.GuardTable
 }
 
 // digestOf holds the marks of rules against each other; false where one is missing, foreign or out of turn.

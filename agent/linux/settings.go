@@ -110,3 +110,9 @@ func attribute(row []byte, kind uint16) []byte {
 	}
 	return nil
 }
+
+// textOf is what is in an attribute before its first zero, or all of it: the beginning of a name has none.
+func textOf(b []byte) string {
+	before, _, _ := bytes.Cut(b, []byte{0})
+	return string(before)
+}

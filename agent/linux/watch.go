@@ -161,7 +161,7 @@ func bearsOnWays(m *syscall.NetlinkMessage) bool {
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		return len(m.Data) < unix.SizeofIfInfomsg ||
-			!isOurName(nl.BytesToString(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME)))
+			!isOurName(textOf(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME)))
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		return len(m.Data) < unix.SizeofRtMsg || nl.DeserializeRtMsg(m.Data).Protocol != peers.RouteProtocol
 	}
@@ -205,7 +205,7 @@ func (s *subscription) concerns(m *syscall.NetlinkMessage) bool {
 // concernsLink looks at a link. Those of others matter as far as their routes come and go with them.
 func concernsLink(m *syscall.NetlinkMessage) bool {
 	about := nl.DeserializeIfInfomsg(m.Data)
-	name := nl.BytesToString(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME))
+	name := textOf(attribute(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME))
 	return m.Header.Type == unix.RTM_DELLINK || isOurName(name) ||
 		about.Change&(unix.IFF_UP|unix.IFF_RUNNING) != 0
 }
