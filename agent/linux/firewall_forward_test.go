@@ -3,9 +3,7 @@ package linux
 import (
 	"encoding/hex"
 	"net/netip"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -89,12 +87,12 @@ func TestDropsForwardedIPv6(t *testing.T) {
 // TestDropsOfFirewalls has the rules that others write, as they write them. They have to be as they were, whoever looks.
 func TestDropsOfFirewalls(t *testing.T) {
 	for _, c := range []struct{ name, forwarded, handshakes string }{
-		{"firewalld", "inet firewalld filter_FWD_public rule", "inet firewalld filter_IN_public rule"},
-		{"firewalld-open", "", ""},
-		{"docker", "ip filter FORWARD policy", ""},
-		{"docker-open", "", ""},
-		{"ufw", "ip filter FORWARD policy", "ip filter INPUT policy"},
-		{"ufw-open", "", ""},
+		{"firewalld.nft", "inet firewalld filter_FWD_public rule", "inet firewalld filter_IN_public rule"},
+		{"firewalld-open.nft", "", ""},
+		{"docker.iptables", "ip filter FORWARD policy", ""},
+		{"docker-open.iptables", "", ""},
+		{"ufw.iptables", "ip filter FORWARD policy", "ip filter INPUT policy"},
+		{"ufw-open.iptables", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			nettest.Alone(t)
@@ -115,17 +113,15 @@ func TestDropsOfFirewalls(t *testing.T) {
 	}
 }
 
-// load makes the rules of a file in testdata: of nft, or of iptables-save.
+// load makes the rules of a firewall.
 func load(t *testing.T, name string) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".nft")
-	cmd := exec.CommandContext(t.Context(), "nft", "-f", path)
-	if _, err := os.Stat(path); err != nil {
-		if _, err := exec.LookPath("iptables-nft-restore"); err != nil {
-			t.Skip("iptables-nft-restore is not installed; try: apt-get install iptables")
-		}
-		cmd = exec.CommandContext(t.Context(), "iptables-nft-restore", filepath.Join("testdata", name+".iptables"))
+	text, argv := nettest.Rules(t, name)
+	if _, err := exec.LookPath(argv[0]); err != nil {
+		t.Skipf("%s is not installed; try: apt-get install nftables iptables", argv[0])
 	}
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	cmd.Stdin = text
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)
 	}
