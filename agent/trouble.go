@@ -59,6 +59,7 @@ const (
 	fromContests
 	fromController
 	fromGuard
+	fromForwarding
 	fromDisk
 	lastSource = fromDisk
 )

@@ -25,6 +25,7 @@ func Diff(s State, p Plan) []Step {
 	for i := range p.Interfaces {
 		d.peers(&p.Interfaces[i])
 	}
+	d.forwarding()
 	d.routes()
 	d.sweep()
 	return slices.Concat(d.build, d.move, d.unroute, d.shrink)

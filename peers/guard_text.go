@@ -71,6 +71,7 @@ func (t *guardText) rules(rules []string) {
 
 func (t *guardText) wall(w *Wall) {
 	ports := fmt.Sprintf("{ %d, %d }", w.Ports[0], w.Ports[1])
+	t.nat(w.NAT)
 	away := []string{`oifname "wrn*" return`}
 	if w.Policy != nil {
 		t.policy(w)
@@ -140,7 +141,7 @@ func ranges(list []Range) string {
 // text is the range as nft(8) prints it: as a prefix where it is one.
 func (r Range) text() string {
 	for bits := range r.First.BitLen() {
-		if p, err := r.First.Prefix(bits); err == nil && p.Addr() == r.First && rangeOf(p) == r {
+		if p, err := r.First.Prefix(bits); err == nil && p.Addr() == r.First && RangeOf(p) == r {
 			return p.String()
 		}
 	}

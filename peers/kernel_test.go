@@ -22,6 +22,7 @@ type kernel struct {
 	foreign []peers.Foreign
 	guard   peers.Table
 	ipv6    bool
+	forward map[string]peers.Forwarding // by link
 }
 
 type kernelLink struct {
@@ -62,6 +63,9 @@ func (k *kernel) state() peers.State {
 		}
 		s.Links = append(s.Links, out)
 	}
+	for _, link := range slices.Sorted(maps.Keys(k.forward)) {
+		s.Forwarding = append(s.Forwarding, k.forward[link])
+	}
 	for _, p := range slices.SortedFunc(maps.Keys(k.routes), comparePrefixes) {
 		s.Routes = append(s.Routes, k.routes[p])
 	}
@@ -98,6 +102,8 @@ func (k *kernel) apply(step peers.Step) error {
 		return k.setRoute(s.Route)
 	case peers.DelRoute:
 		return k.delRoute(s.Route)
+	case peers.SetForwarding:
+		return k.setForwarding(s)
 	case peers.SetGuard:
 		k.guard = peers.Table{There: true, Digest: s.Guard.Digest()}
 		return nil
@@ -122,6 +128,25 @@ func (k *kernel) apply(step peers.Step) error {
 	return fmt.Errorf("unknown step %T", step)
 }
 
+// setForwarding needs a link of ours, or one on which the host has a network.
+func (k *kernel) setForwarding(s peers.SetForwarding) error {
+	if k.links[s.Link] == nil && !slices.ContainsFunc(k.foreign, func(f peers.Foreign) bool { return f.Link == s.Link }) {
+		return fmt.Errorf("there is no link %s", s.Link)
+	}
+	if k.forward == nil {
+		k.forward = map[string]peers.Forwarding{}
+	}
+	f := k.forward[s.Link]
+	f.Link = s.Link
+	if s.IPv6 {
+		f.IPv6, f.Ours6 = s.On, s.On
+	} else {
+		f.IPv4, f.Ours4 = s.On, s.On
+	}
+	k.forward[s.Link] = f
+	return nil
+}
+
 func (k *kernel) onLink(name string, do func(*kernelLink) error) error {
 	l := k.links[name]
 	if l == nil {
@@ -136,6 +161,7 @@ func (k *kernel) delLink(name string) error {
 		return fmt.Errorf("there is no link %s", name)
 	}
 	delete(k.links, name)
+	delete(k.forward, name)
 	maps.DeleteFunc(k.routes, func(_ netip.Prefix, r peers.Route) bool { return r.Link == name })
 	for a := range l.addresses {
 		k.dropSource(a.Addr())

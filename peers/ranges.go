@@ -16,7 +16,8 @@ func (r Range) String() string {
 	return r.First.String() + "-" + r.Last.String()
 }
 
-func rangeOf(p netip.Prefix) Range {
+// RangeOf are the addresses of a prefix.
+func RangeOf(p netip.Prefix) Range {
 	p = p.Masked()
 	last := p.Addr().AsSlice()
 	for i := p.Bits(); i < p.Addr().BitLen(); i++ {
@@ -67,7 +68,7 @@ func (s *splitter) split(ipv6 bool) []tagged {
 	slices.SortFunc(prefixes, comparePrefixes)
 	s.stack, s.out, s.at = nil, nil, netip.Addr{}
 	for _, p := range prefixes {
-		r := rangeOf(p)
+		r := RangeOf(p)
 		s.pop(r.First)
 		set := s.tags[p]
 		if n := len(s.stack); n > 0 {

@@ -22,6 +22,9 @@ type State struct {
 	Foreign []Foreign // what others route, without default, multicast and link-local routes
 	Guard   Table     // the nftables table
 	IPv6    bool      // the kernel does IPv6
+	// Forwarding is of all links but the loopback.
+	Forwarding []Forwarding
+	Forward6   Forward6
 	// Knocks are the addresses from which somebody has begun a handshake in the last moments.
 	Knocks []netip.Addr
 }

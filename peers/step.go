@@ -214,6 +214,10 @@ func Building(steps []Step) []Step {
 			if s.ReplaceAllowed {
 				continue
 			}
+		case SetForwarding:
+			if !s.On {
+				continue
+			}
 		}
 		out = append(out, s)
 	}

@@ -34,6 +34,7 @@ type Wall struct {
 	Ports  []uint16     // UDP, of WireGuard itself
 	Own    []netip.Addr // of this host in the mesh
 	Flows  []Passage
+	NAT    []Translation `json:",omitempty"` // between the host's site and the mesh
 
 	sum string // see digest
 }
@@ -59,11 +60,13 @@ func (p *Plan) CompileGuard(o GuardOptions) Guard {
 	in := &p.Interfaces[0]
 	base := in.Port - uint16(in.Generation.Slot())
 	w := &Wall{Policy: p.Filter(), Ports: []uint16{base, base + 1}, Own: []netip.Addr{p.Self.Address, p.Self.Address6}}
+	w.NAT = p.translations()
 	if !o.NoLeak {
 		inside := []netip.Prefix{p.Mesh.Overlay, p.Mesh.Overlay6}
 		if p.Gate != nil {
 			inside = append(inside, p.Gate.Remote...)
 		}
+		inside = append(inside, p.aliases()...)
 		w.Inside = protected(inside, o.Connected)
 	}
 	if w.Policy != nil {
@@ -144,7 +147,7 @@ func (g Guard) MayLoad() bool {
 	if w == nil {
 		return true
 	}
-	if len(w.Ports) != 2 || len(w.Own) != 2 {
+	if len(w.Ports) != 2 || len(w.Own) != 2 || slices.ContainsFunc(w.NAT, Translation.odd) {
 		return false
 	}
 	if w.Policy == nil {

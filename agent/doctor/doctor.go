@@ -64,7 +64,7 @@ func (d *Doctor) Examine(ctx context.Context, s wire.Status, p peers.Plan, now p
 	out = append(out, d.ports(pt)...)
 	out = append(out, d.firewall(pt)...)
 	out = append(out, pt.reversePath()...)
-	out = append(out, d.forwarding(pt)...)
+	out = append(out, pt.forwarding()...)
 	out = append(out, pt.routes()...)
 	out = append(out, pt.peers()...)
 	out = append(out, d.ways(ctx, pt)...)

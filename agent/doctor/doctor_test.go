@@ -111,35 +111,39 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// gateway makes the host one of a site with a prefix of each family.
-func gateway(p *patient, forward4, forward6 string) {
+// gateway makes the host one of a site with a prefix of each family, both of which it forwards.
+func gateway(p *patient) {
 	p.plan.Self.ID, p.plan.Self.Site = "self", "warehouse"
 	four, six := netip.MustParsePrefix("10.20.0.0/24"), netip.MustParsePrefix("2001:db8:20::/48")
 	p.plan.Sites = []peers.PlanSite{{
 		Name: "warehouse", Gateways: []peers.HostID{"other", "self"}, Prefixes: []netip.Prefix{four, six},
 		Networks: []peers.SitePrefix{{Prefix: four}, {Prefix: six}},
 	}}
-	p.files = map[string]string{
-		"proc/sys/net/ipv4/ip_forward": forward4 + "\n", "proc/sys/net/ipv6/conf/all/forwarding": forward6 + "\n",
+	p.state.Foreign = []peers.Foreign{{Prefix: four, Link: "lan0", Connected: true}, {Prefix: six, Link: "lan0", Connected: true}}
+	p.state.Forwarding = []peers.Forwarding{
+		{Link: "lan0", IPv4: true, IPv6: true}, {Link: "wrn1", IPv4: true, Ours4: true, IPv6: true, Ours6: true},
 	}
 }
 
 // TestForwarding: each family counts where the site has prefixes and the host has addresses of it, and a host
 // that is no gateway may have what it likes.
 func TestForwarding(t *testing.T) {
+	off := func(p *patient) { p.state.Forwarding = nil }
 	for _, c := range []struct {
 		name   string
 		infect func(p *patient)
 		want   []string
 	}{
-		{"no gateway", func(p *patient) { gateway(p, "0", "0"); p.plan.Sites[0].Gateways = p.plan.Sites[0].Gateways[:1] }, nil},
-		{"both off", func(p *patient) { gateway(p, "0", "0") }, []string{"warning", "warning"}},
-		{"IPv6 off", func(p *patient) { gateway(p, "1", "0") }, []string{"ok", "warning"}},
-		{"without IPv6", func(p *patient) { gateway(p, "1", "0"); p.state.IPv6 = false }, []string{"ok"}},
-		{"both on, IPv6 in another way", func(p *patient) { gateway(p, "1", "2") }, []string{"ok", "ok"}},
+		{"no gateway", func(p *patient) { off(p); p.plan.Sites[0].Gateways = p.plan.Sites[0].Gateways[:1] }, nil},
+		{"both off", off, []string{"failed", "failed", "failed", "failed"}},
+		{"IPv6 off on the LAN", func(p *patient) { p.state.Forwarding[0].IPv6 = false }, []string{"failed"}},
+		{"without IPv6", func(p *patient) { p.state.IPv6, p.state.Forwarding[0].IPv6 = false, false }, []string{"failed"}},
+		{"an older kernel", func(p *patient) { p.state.Forward6 = peers.Forward6None }, []string{"failed"}},
+		{"both on", func(*patient) {}, []string{"ok"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := healthy()
+			gateway(p)
 			c.infect(p)
 			var got []string
 			for _, f := range p.examine(t) {
@@ -216,13 +220,23 @@ func TestIllnesses(t *testing.T) {
 		{"own network in the overlay", func(p *patient) {
 			p.state.Foreign = []peers.Foreign{{Prefix: netip.MustParsePrefix("10.90.3.0/24"), Link: "docker0"}}
 		}, "routes", "failed", "docker0", "docker0"},
-		{"a gateway", func(p *patient) { gateway(p, "1", "1") }, "forwarding", "ok", "net.ipv4.ip_forward is on", ""},
-		{"a gateway without forwarding", func(p *patient) { gateway(p, "0", "1") }, "forwarding", "warning", "reach 10.20.0.0/24 by way of this host", "sysctl -w net.ipv4.ip_forward=1"},
-		{"a gateway of IPv6 without", func(p *patient) {
-			gateway(p, "1", "0")
-			p.plan.Sites[0].Networks = p.plan.Sites[0].Networks[1:]
-		}, "forwarding", "warning", "2001:db8:20::/48", "sysctl -w net.ipv6.conf.all.forwarding=1"},
-		{"a gateway that cannot be looked at", func(p *patient) { gateway(p, "1", "1"); p.files = nil }, "forwarding", "skipped", "cannot be read", "sysctl"},
+		{"a gateway", gateway, "forwarding", "ok", "forwards between the mesh and [10.20.0.0/24 2001:db8:20::/48]", ""},
+		{"a gateway without forwarding", func(p *patient) {
+			gateway(p)
+			p.state.Forwarding[0].IPv4 = false
+		}, "forwarding", "failed", "does not forward what comes in by lan0: net.ipv4.conf.lan0.forwarding=1 is not set", "sysctl.d"},
+		{"a gateway without a LAN", func(p *patient) {
+			gateway(p)
+			p.state.Foreign = p.state.Foreign[:1]
+		}, "forwarding", "failed", "not in 2001:db8:20::/48 and has no route to it", "give it an address there"},
+		{"a gateway of IPv6 with an older kernel", func(p *patient) {
+			gateway(p)
+			p.state.Forward6 = peers.Forward6None
+		}, "forwarding", "failed", "older than 6.17", "sysctl -w net.ipv6.conf.all.forwarding=1"},
+		{"a gateway without rules", func(p *patient) {
+			gateway(p)
+			p.plan.Sites[0].Networks[0].SNAT, p.plan.Guarded = true, &peers.Guard{}
+		}, "forwarding", "failed", "does not translate 10.20.0.0/24 snat", "--firewall off"},
 		{"route missing", func(p *patient) { p.state.Routes = nil }, "routes", "failed", "1 routes", "ip route"},
 		{"peer never heard", func(p *patient) { down(p).TxBytes = 148 }, "peer/warehouse", "failed", "never heard; tried 198.51.100.2:51821 (pinned)", "firewall"},
 		{"peer silent", func(p *patient) {

@@ -13,7 +13,7 @@ import (
 func forwarding(t *testing.T) *patient {
 	t.Helper()
 	p := healthy()
-	gateway(p, "1", "1")
+	gateway(p)
 	p.plan.Sites = append(p.plan.Sites, peers.PlanSite{
 		Name: "accounting", Gateways: []peers.HostID{"w"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/24")},
 	})

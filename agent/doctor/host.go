@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -83,33 +82,26 @@ func (p *patient) reversePath() []wire.Finding {
 	return out
 }
 
-// forwarding looks at what a gateway of a site needs, and says nothing on other hosts. The agent leaves these
-// settings to the host: they make a router of it for all networks that it has.
-func (d *Doctor) forwarding(p *patient) []wire.Finding {
+// forwarding looks at what a gateway of a site needs, and says nothing on other hosts.
+func (p *patient) forwarding() []wire.Finding {
+	networks := p.plan.Forwards()
+	if len(networks) == 0 {
+		return nil
+	}
 	var out []wire.Finding
-	forwards := p.plan.Forwards()
-	for _, family := range []struct {
-		setting string
-		has     func(peers.SitePrefix) bool
-	}{
-		{"net.ipv4.ip_forward", func(f peers.SitePrefix) bool { return f.Prefix.Addr().Is4() }},
-		{"net.ipv6.conf.all.forwarding", func(f peers.SitePrefix) bool { return f.Prefix.Addr().Is6() && p.state.IPv6 }},
-	} {
-		i := slices.IndexFunc(forwards, family.has)
-		if i < 0 {
-			continue
+	for _, problem := range peers.ForwardingProblems(&p.plan, &p.state) {
+		out = append(out, finding("forwarding", failed, problem.Hint, "%s", problem.Message))
+	}
+	for _, step := range peers.Diff(p.state, p.plan) {
+		if s, ok := step.(peers.SetForwarding); ok && s.On {
+			out = append(out, finding("forwarding", failed,
+				"the agent sets it, within seconds; if it stays: journalctl -u warren-agent; who else sets it? grep -r forward /etc/sysctl.d",
+				"the others reach %v by way of this host, which does not forward what comes in by %s: %v is not set",
+				networks, s.Link, strings.TrimPrefix(s.String(), "sysctl ")))
 		}
-		value, err := fs.ReadFile(d.Root, "proc/sys/"+strings.ReplaceAll(family.setting, ".", "/"))
-		switch {
-		case err != nil:
-			out = append(out, finding("forwarding", skipped, "sysctl "+family.setting, "%s cannot be read: %v", family.setting, err))
-		case strings.TrimSpace(string(value)) == "0":
-			out = append(out, finding("forwarding", warning,
-				fmt.Sprintf("sysctl -w %[1]s=1; and to keep it: echo %[1]s=1 > /etc/sysctl.d/90-warren-gateway.conf", family.setting),
-				"the others reach %v by way of this host, which forwards nothing: %s is 0", forwards[i].Known(), family.setting))
-		default:
-			out = append(out, finding("forwarding", ok, "", "%s is on", family.setting))
-		}
+	}
+	if len(out) == 0 {
+		out = append(out, finding("forwarding", ok, "", "forwards between the mesh and %v", networks))
 	}
 	return out
 }

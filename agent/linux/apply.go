@@ -42,6 +42,8 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 		return k.delAddress(s)
 	case peers.DelLink:
 		return k.delLink(ctx, s)
+	case peers.SetForwarding:
+		return k.setForwarding(s)
 	case peers.SetGuard:
 		return k.setGuard(s.Guard)
 	case peers.DelGuard:

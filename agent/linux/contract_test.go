@@ -28,6 +28,7 @@ type subject struct {
 	connect func(netip.Prefix) // somebody else has a network
 	strict  func(link string)  // somebody else makes the reverse path filter of a link strict
 	flush   func()             // somebody else flushes all rules
+	forward func(string, bool) // somebody else has what comes in by a link forwarded, IPv4 and IPv6, or not
 	text    func() string      // for a failure
 }
 
@@ -42,6 +43,7 @@ func TestContractFake(t *testing.T) {
 			connect: func(p netip.Prefix) { f.SetForeign(peers.Foreign{Prefix: p.Masked(), Link: "lan", Connected: true}) },
 			strict:  f.Strict,
 			flush:   f.Flush,
+			forward: f.Forward,
 			text:    f.String,
 		}
 	})
@@ -66,7 +68,12 @@ func TestContractKernel(t *testing.T) {
 			connect: func(p netip.Prefix) { addBridge(t, "lan", p) },
 			strict:  func(link string) { sysctl(t, "net/ipv4/conf/"+link+"/rp_filter", "1") },
 			flush:   func() { flushRules(t) },
-			text:    func() string { return system(t) },
+			forward: func(link string, on bool) {
+				value := map[bool]string{false: "0", true: "1"}[on]
+				sysctl(t, "net/ipv4/conf/"+link+"/forwarding", value)
+				sysctl(t, "net/ipv6/conf/"+link+"/force_forwarding", value)
+			},
+			text: func() string { return system(t) },
 		}
 	})
 }
@@ -95,6 +102,7 @@ func contract(t *testing.T, fresh func(*testing.T) subject) {
 		{"removing nothing", testRemoveNothing},
 		{"a reverse path filter", testRPFilter},
 		{"a table of rules", testGuard},
+		{"a gateway", testGateway},
 		{"a link of somebody else", testOccupied},
 		{"a network of somebody else", testForeign},
 		{"watching", testWatch},

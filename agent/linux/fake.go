@@ -26,6 +26,7 @@ type Fake struct {
 	foreign  []peers.Foreign
 	guard    peers.Table
 	knocks   []netip.Addr
+	forwards map[string]peers.Forwarding // by link
 	counters map[string]peers.Counter
 	watchers map[chan struct{}]bool
 	refuse   func(peers.Step) error
@@ -38,6 +39,7 @@ func NewFake() *Fake {
 	return &Fake{
 		ipv6:     true,
 		links:    map[string]*fakeLink{},
+		forwards: map[string]peers.Forwarding{},
 		routes:   fakeRoutes{at: map[fakeRoute]int{}},
 		watchers: map[chan struct{}]bool{},
 		index:    1,
@@ -63,6 +65,7 @@ func (f *Fake) Observe(ctx context.Context) (peers.State, error) {
 			s.Links = append(s.Links, l.observe())
 		}
 	}
+	s.Forwarding = f.forwarding()
 	return s, nil
 }
 

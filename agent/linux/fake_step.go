@@ -31,6 +31,9 @@ func (f *Fake) do(step peers.Step) error {
 		}
 		f.delLink(s.Name)
 		return nil
+	case peers.SetForwarding:
+		f.setForwarding(s)
+		return nil
 	case peers.SetGuard:
 		f.guard = peers.Table{There: true, Digest: s.Guard.Digest()}
 		return nil
@@ -102,6 +105,7 @@ func (f *Fake) delLink(name string) {
 		f.delAddress(l, a)
 	}
 	delete(f.links, name)
+	delete(f.forwards, name)
 }
 
 func (f *Fake) setLink(l *fakeLink, s peers.SetLink) error {

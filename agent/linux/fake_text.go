@@ -26,6 +26,14 @@ func (f *Fake) String() string {
 	for i := range s.Links {
 		printLink(&b, &s.Links[i])
 	}
+	for _, f := range s.Forwarding {
+		if f.Ours4 {
+			fmt.Fprintln(&b, peers.SetForwarding{Link: f.Link, On: true})
+		}
+		if f.Ours6 {
+			fmt.Fprintln(&b, peers.SetForwarding{Link: f.Link, IPv6: true, On: true})
+		}
+	}
 	for _, r := range s.Routes {
 		fmt.Fprintf(&b, "ip route add %v\n", r)
 	}

@@ -34,6 +34,7 @@ func compile(g peers.Guard) *compiled {
 		c.chains = append(c.chains, knocks(g.Knocks))
 	}
 	if g.Wall != nil {
+		c.translate(g.Wall.NAT)
 		c.wall(g.Wall)
 	}
 	return c

@@ -2,6 +2,7 @@ package linux
 
 import (
 	"encoding/json"
+	"net/netip"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -59,6 +60,7 @@ func TestGuardText(t *testing.T) {
 		"no policy":                     open.CompileGuard(peers.GuardOptions{}),
 		"a policy":                      decided.CompileGuard(peers.GuardOptions{Connected: prefixes("10.30.7.0/24", "10.90.128.0/17")}),
 		"no leak guard":                 decided.CompileGuard(peers.GuardOptions{NoLeak: true}),
+		"a gateway that translates":     translating().CompileGuard(peers.GuardOptions{}),
 		"nothing at all, no leak guard": open.CompileGuard(peers.GuardOptions{NoLeak: true}),
 	} {
 		subject{kernel: k}.apply(t, peers.SetGuard{Guard: guard})
@@ -70,6 +72,17 @@ func TestGuardText(t *testing.T) {
 		nft(t, "delete table inet warren")
 		nft(t, saved)
 	}
+}
+
+// translating is the plan of a gateway of networks with aliases, and of LANs without a way back.
+func translating() *peers.Plan {
+	alias := func(p, as string, snat bool) peers.SitePrefix {
+		return peers.SitePrefix{Prefix: netip.MustParsePrefix(p), As: netip.MustParsePrefix(as), SNAT: snat}
+	}
+	snat := lanOf("10.21.0.0/24")
+	snat.SNAT = true
+	p := gatewayOf(lanOf("10.20.0.0/24"), snat, alias("192.168.1.0/24", "10.61.1.0/24", true), alias("fd01::/64", "fd61::/64", false))
+	return &p
 }
 
 // nftText is what nft(8) prints of a table without handles, marks, counts and line breaks.

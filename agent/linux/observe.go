@@ -48,6 +48,9 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	if err := k.routes(&s, netlink.FAMILY_V4, own); err != nil {
 		return peers.State{}, err
 	}
+	if err := k.forwarding(&s); err != nil {
+		return peers.State{}, err
+	}
 	s.Guard = k.guard.table()
 	s.Knocks = k.guard.knocks(s.Guard)
 	if !hasIPv6() {
