@@ -37,6 +37,7 @@ type differ struct {
 	links                        map[string]*linkIndex
 	own                          []netip.Prefix // the addresses that the host can have
 	behind                       map[HostID][]netip.Prefix
+	tunnelled                    []netip.Prefix
 	mtu                          map[string]int       // of links, as they are to be
 	narrow                       map[netip.Prefix]int // MTUs of routes, as they are
 	public                       map[Generation]key.Public
@@ -45,7 +46,7 @@ type differ struct {
 
 func newDiffer(s State, p Plan) *differ {
 	d := &differ{state: s, plan: p, links: indexLinks(s.Links), mtu: map[string]int{}, narrow: narrowRoutes(s.Routes)}
-	d.own, d.behind = d.addresses(), d.plan.Behind()
+	d.own, d.behind, d.tunnelled = d.addresses(), d.plan.Behind(), d.plan.tunnelled()
 	return d
 }
 

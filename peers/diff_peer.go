@@ -100,7 +100,7 @@ func (d *differ) peer(in *Interface, want *Peer, k key.Public, have *LinkPeer) (
 // firstEndpoint is where a peer is tried first: in a rotation at the candidate where it answers on the
 // other interface, otherwise at the first one.
 func (d *differ) firstEndpoint(in *Interface, want *Peer) netip.AddrPort {
-	candidates := want.candidates(d.state.IPv6)
+	candidates := want.candidates(d.state.IPv6, d.tunnelled)
 	if len(candidates) == 0 {
 		return netip.AddrPort{}
 	}

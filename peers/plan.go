@@ -148,20 +148,32 @@ func (inv *Inventory) Peer(id HostID) (Peer, bool) {
 	return p, true
 }
 
-// candidates are the endpoints that a host may try: those of an address family that it has, or all where
-// that leaves none.
-func (p *Peer) candidates(ipv6 bool) []Endpoint {
-	if ipv6 {
+// candidates are the endpoints that a host may try: those of an address family that it has, and outside of the
+// networks that are behind tunnels, or all where that leaves none.
+func (p *Peer) candidates(ipv6 bool, behind []netip.Prefix) []Endpoint {
+	if ipv6 && len(behind) == 0 {
 		return p.Endpoints
 	}
 	var out []Endpoint
 	for _, e := range p.Endpoints {
-		if e.Address.Addr().Is4() {
+		a := e.Address.Addr()
+		if (a.Is4() || ipv6) && !slices.ContainsFunc(behind, func(n netip.Prefix) bool { return n.Contains(a) }) {
 			out = append(out, e)
 		}
 	}
 	if out == nil {
 		return p.Endpoints
+	}
+	return out
+}
+
+// tunnelled are the networks that the host reaches through tunnels alone: what is sent to an endpoint in one of them
+// would go into the tunnel that it is to make.
+func (p *Plan) tunnelled() (out []netip.Prefix) {
+	for i := range p.Sites {
+		if p.Sites[i].Name != p.Self.Site {
+			out = append(out, p.Sites[i].Prefixes...)
+		}
 	}
 	return out
 }

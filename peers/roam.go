@@ -55,6 +55,7 @@ func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]St
 		if p.Leaving() != 0 && in.Generation == p.Newest() && !announced(&in, p.Private[in.Generation].Public()) {
 			continue // nobody can answer yet
 		}
+		tunnelled := p.tunnelled()
 		have := make(map[key.Public]*LinkPeer, len(link.Peers))
 		for i := range link.Peers {
 			have[link.Peers[i].Key] = &link.Peers[i]
@@ -66,7 +67,7 @@ func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]St
 				continue
 			}
 			at := AttemptKey{Link: in.Name, Key: k}
-			r := roamer{want: &p.Peers[i], have: peer, in: in, candidates: p.Peers[i].candidates(s.IPv6)}
+			r := roamer{want: &p.Peers[i], have: peer, in: in, candidates: p.Peers[i].candidates(s.IPv6, tunnelled)}
 			r.start, r.starts = p.start(&in, r.want)
 			step, attempt, move := r.next(attempts[at], now, p.Mesh.Keepalive)
 			next[at] = attempt

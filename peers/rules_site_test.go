@@ -2,6 +2,7 @@ package peers_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -147,5 +148,28 @@ func TestSitePrefixText(t *testing.T) {
 		if p, err := peers.ParseSitePrefix(text); err == nil {
 			t.Errorf("%q was taken for %v", text, p)
 		}
+	}
+}
+
+// TestEndpointsBehindTunnels: an endpoint in a network that is reached through a tunnel is not tried while there is
+// another one: what is sent there goes into the tunnel that it is to make.
+func TestEndpointsBehindTunnels(t *testing.T) {
+	inv := after(t, threeSites(t), peers.UpdateHost{ID: idOf("warehouse"), Endpoints: []peers.Endpoint{
+		observed("10.20.0.2:51820"), {Kind: peers.EndpointLocal, Address: netip.MustParseAddrPort("198.51.100.7:51820")},
+	}}, peers.SetSite{Name: "warehouse", Prefixes: networks("10.20.0.0/24"), Gateways: []string{"warehouse"}})
+	first := func(host string) netip.AddrPort {
+		for _, step := range peers.Diff(peers.State{IPv6: true}, planOf(t, inv, host)) {
+			if s, ok := step.(peers.SetPeer); ok && s.Host == "warehouse" {
+				return s.Endpoint
+			}
+		}
+		return netip.AddrPort{}
+	}
+	if got := first("shop"); got != netip.MustParseAddrPort("198.51.100.7:51821") {
+		t.Errorf("shop tries %v first", got)
+	}
+	inv = after(t, inv, createToken("good", "warehouse"), enroll("good", "lager"))
+	if got := first("lager"); got != netip.MustParseAddrPort("10.20.0.2:51821") {
+		t.Errorf("lager, which is in the same network, tries %v first", got)
 	}
 }
