@@ -267,7 +267,7 @@ func fallsOut(t *testing.T, m *mesh, from *lab.Host, to netip.Addr) int {
 }
 
 func removeOurRoutes() error {
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: 119}, netlink.RT_FILTER_PROTOCOL)
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: 119}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return err
 	}
