@@ -206,6 +206,9 @@ func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 		SucceedMesh{}.Kind():      decodeAs[SucceedMesh],
 		SetPolicy{}.Kind():        decodeAs[SetPolicy],
 		LabelHost{}.Kind():        decodeAs[LabelHost],
+		Apply{}.Kind():            decodeAs[Apply],
+		ConfirmApply{}.Kind():     decodeAs[ConfirmApply],
+		TakeBack{}.Kind():         decodeAs[TakeBack],
 	}
 }
 

@@ -57,6 +57,7 @@ func (d *draft) apply() {
 		d.refuse("mesh-missing", "mesh", "", "there is no mesh yet")
 	default:
 		op.apply(d)
+		d.checkPending()
 	}
 }
 
@@ -127,12 +128,30 @@ func (d *draft) putPolicy(p Policy) {
 	d.touch("policy")
 }
 
+func (d *draft) dropPolicy() {
+	d.next.Policy = nil
+	d.touch("policy")
+}
+
+func (d *draft) putPending(p Pending) {
+	d.next.Pending = &p
+	d.touch("pending")
+}
+
+func (d *draft) dropPending() {
+	d.next.Pending = nil
+	d.touch("pending")
+}
+
 func (d *draft) touchAll() {
 	if d.next.Revision > 0 {
 		d.touch("mesh")
 	}
 	if d.next.Policy != nil {
 		d.touch("policy")
+	}
+	if d.next.Pending != nil {
+		d.touch("pending")
 	}
 	for id := range d.next.Hosts {
 		d.touch("host/" + string(id))
@@ -172,6 +191,8 @@ func encodeObject(inv *Inventory, name string) json.RawMessage {
 		v, ok = inv.Mesh, inv.Mesh.ID != ""
 	case "policy":
 		v, ok = inv.Policy, inv.Policy != nil
+	case "pending":
+		v, ok = inv.Pending, inv.Pending != nil
 	case "host":
 		v, ok = lookup(inv.Hosts, HostID(id))
 	case "site":
@@ -206,6 +227,8 @@ func (d *draft) load(name string, raw json.RawMessage) error {
 		err = loadAs(raw, d.putMesh)
 	case "policy":
 		err = loadAs(raw, d.putPolicy)
+	case "pending":
+		err = loadAs(raw, d.putPending)
 	case "host":
 		err = loadAs(raw, d.putHost)
 	case "site":

@@ -26,7 +26,7 @@ type Entry struct {
 }
 
 // An ObjectChange is one object of the inventory before and after a change; nil where it did not exist.
-// Keys are "mesh", "policy", "host/ID", "site/NAME", "token/ID", "admin/NAME" and "buried/ID".
+// Keys are "mesh", "policy", "pending", "host/ID", "site/NAME", "token/ID", "admin/NAME" and "buried/ID".
 type ObjectChange struct {
 	Key    string          `json:"key"`
 	Before json.RawMessage `json:"before,omitempty"`
@@ -117,6 +117,8 @@ func (e Entry) Hosts() (ids []HostID, all bool) {
 	case SetMesh{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind(),
 		RekeyMesh{}.Kind(), SucceedMesh{}.Kind(), SetSchedule{}.Kind():
 		all = len(e.Objects) > 0
+	case Apply{}.Kind(), TakeBack{}.Kind():
+		all = e.touches("mesh")
 	}
 	return ids, all
 }
@@ -127,8 +129,16 @@ func (e Entry) Everybody() bool {
 	switch e.Kind {
 	case SetPolicy{}.Kind(), SetSite{}.Kind(), RemoveSite{}.Kind():
 		return len(e.Objects) > 0
+	case Apply{}.Kind(), TakeBack{}.Kind():
+		return e.touches("policy") || e.touches("site/")
 	}
 	return false
+}
+
+// touches reports whether the entry changed an object whose key begins so.
+func (e Entry) touches(key string) bool {
+	_, ok := e.object(key)
+	return ok
 }
 
 // digest is SHA-256 over the JSON of the entry with a zero hash. The JSON is canonical because the

@@ -32,6 +32,9 @@ func everyOp() []peers.Op {
 		peers.SucceedMesh{To: identityOf("controller-2").Identity()},
 		peers.SetPolicy{Policy: ordersPolicy()},
 		peers.LabelHost{ID: idOf("shop"), Set: map[string]string{"role": "till"}, Remove: []string{"old"}},
+		peers.Apply{Ops: peers.Ops{peers.SetMesh{MTU: &mtu}, peers.RemoveSite{Name: "shop"}}, Within: 60},
+		peers.ConfirmApply{Revision: 7},
+		peers.TakeBack{Revision: 7},
 	}
 }
 

@@ -41,7 +41,8 @@ type Inventory struct {
 	Tokens   map[string]*Token
 	Admins   map[string]*Admin
 	Buried   map[HostID]*Tombstone
-	Policy   *Policy // nil: there never was one, everybody may talk to everybody
+	Policy   *Policy  // nil: there never was one, everybody may talk to everybody
+	Pending  *Pending // nil: no change waits to be confirmed
 }
 
 // A Mesh is what holds for all hosts.

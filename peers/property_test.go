@@ -29,7 +29,11 @@ func (w *world) someOp(t *rapid.T) peers.Op {
 	host := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(t, "host")
 	site := rapid.SampledFrom([]string{"shop", "warehouse", "accounting"}).Draw(t, "site")
 	current := w.inv.Mesh.Current()
-	switch rapid.IntRange(0, 11).Draw(t, "op") {
+	switch rapid.IntRange(0, 14).Draw(t, "op") {
+	case 12, 13:
+		return w.someApply(t, host, site)
+	case 14:
+		return w.someEnd(t)
 	case 0, 1, 2:
 		op := enroll("t-"+site, host)
 		op.Keys = keysOf(host, current)

@@ -22,6 +22,8 @@ func (e Entry) Tell() string {
 		return e.tellMesh()
 	case interface{ tell() string }:
 		return op.tell()
+	case interface{ tellOf(e Entry) string }:
+		return op.tellOf(e)
 	case RevokeToken:
 		return fmt.Sprintf("token %s is revoked", op.ID)
 	case SetSite:
@@ -111,6 +113,9 @@ func (e Entry) tellMesh() string {
 	}
 	if before.Keepalive != after.Keepalive {
 		news = append(news, fmt.Sprintf("keepalive %d → %d s", before.Keepalive, after.Keepalive))
+	}
+	if before.Grace != after.Grace {
+		news = append(news, fmt.Sprintf("grace %v → %v", FormatSpan(before.GraceTime()), FormatSpan(after.GraceTime())))
 	}
 	if len(news) == 0 {
 		return e.tellKeys()

@@ -40,6 +40,14 @@ func TestTell(t *testing.T) {
 		peers.SetPolicy{Policy: policy("* host:shop icmp")},
 		peers.LabelHost{ID: idOf("shop"), Set: map[string]string{"role": "till", "floor": "1"}},
 		peers.LabelHost{ID: idOf("shop"), Remove: []string{"role", "floor"}},
+		peers.Apply{Within: 120, Ops: peers.Ops{
+			peers.SetMesh{Grace: &keepalive},
+			peers.SetSite{Name: "shop", Prefixes: networks("10.21.0.0/24")},
+			peers.LabelHost{ID: idOf("shop"), Set: map[string]string{"role": "till"}},
+		}},
+		peers.TakeBack{Revision: 27},
+		peers.Apply{Within: 120, Ops: peers.Ops{peers.SetSite{Name: "attic"}}},
+		peers.ConfirmApply{Revision: 29},
 	} {
 		at = at.Add(3 * time.Second)
 		next, e, err := inv.Record(peers.Change{At: at, By: "admin:anna", Op: op})
@@ -79,6 +87,10 @@ func TestTell(t *testing.T) {
 		"the policy is set: 1 flows, 0 tests",
 		"host shop has the labels floor=1, role=till",
 		"host shop has no labels any more",
+		"grace 7d → 20s; site shop is set: 10.21.0.0/24; host shop has the labels role=till; taken back unless confirmed within 2m",
+		"the change of revision 27 is taken back: mesh, site/shop, host shop",
+		"site attic is made; taken back unless confirmed within 2m",
+		"the change of revision 29 is confirmed",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the log (-want +got):\n%s", diff)
