@@ -65,6 +65,7 @@ type Controller struct {
 	destroyed peers.Generation // up to which secrets are known to be gone; belongs to Run
 	limits    limits
 	schedule  scheduler
+	pending   pending     // belongs to Run
 	warned    atomic.Bool // of hosts that know more than the ledger
 }
 
@@ -179,6 +180,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.rotate(ctx, now)
 			c.keepSchedule(ctx, c.now())
 			c.keepIdentity(ctx, c.now())
+			c.keepPending(ctx, c.now(), now)
 		}
 	}
 }

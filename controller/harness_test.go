@@ -43,6 +43,7 @@ type site struct {
 	stop   func()
 
 	machines int
+	now      func() time.Time // nil for the clock of the machine
 }
 
 // newSite starts a controller on a new database.
@@ -65,9 +66,15 @@ func newDB(t *testing.T) *ledger.DB {
 func siteOn(t *testing.T, db *ledger.DB) *site {
 	t.Helper()
 	s := &site{t: t, db: db, log: &logBook{}}
+	s.begin()
+	return s
+}
+
+// begin starts the first controller of a site.
+func (s *site) begin() {
+	s.t.Helper()
 	s.rights.Store(&api.Caller{Name: "unix:tester", Read: true, Write: true})
 	s.start("127.0.0.1:0")
-	return s
 }
 
 // start runs a controller on the database of the site.
@@ -80,7 +87,7 @@ func (s *site) start(listen string) {
 	}
 	s.addr = raw.Addr().String()
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	settings := controller.Settings{Advertise: []string{s.addr}, Version: "test"}
+	settings := controller.Settings{Advertise: []string{s.addr}, Version: "test", Now: s.now}
 	if s.c, err = controller.Open(s.t.Context(), s.db, s.db, settings, log); err != nil {
 		s.t.Fatal(err)
 	}
@@ -89,8 +96,8 @@ func (s *site) start(listen string) {
 		s.t.Fatal(err)
 	}
 	a := api.New(api.Backend{
-		Tokens: s.c, Hosts: s.c, Mesh: s.c, Policies: s.c, Sites: s.c, Rotation: s.c, Admins: s.c, Audit: s.c, Schedule: s.c,
-		Metrics:   s.c,
+		Tokens: s.c, Hosts: s.c, Mesh: s.c, Policies: s.c, Sites: s.c, Declared: s.c, Rotation: s.c, Admins: s.c, Audit: s.c,
+		Schedule: s.c, Metrics: s.c,
 		Enrolment: s.c, Agents: s.c,
 	}, log)
 	s.socket = filepath.Join(s.t.TempDir(), "s")
@@ -458,6 +465,12 @@ func (st *stream) quiet() {
 
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	within(t, patience, what, holds)
+}
+
+// within waits for so long until something holds.
+func within(t *testing.T, patience time.Duration, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)

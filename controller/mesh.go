@@ -23,6 +23,7 @@ func (c *Controller) meshView(inv *peers.Inventory) wire.MeshView {
 		Created: m.Created, Revision: inv.Revision, Head: inv.Head, Generations: m.Generations,
 		Pin: c.Identity().Identity(), NextPin: c.nextPin(inv), Controllers: append([]string{}, c.settings.Advertise...),
 		Version: c.settings.Version, Hosts: len(inv.Hosts), Online: len(c.sessions.ids()),
+		Pending: c.pendingView(inv),
 	}
 }
 

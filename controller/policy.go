@@ -24,15 +24,15 @@ func (c *Controller) Policy() wire.PolicyView {
 
 // SetPolicy replaces the policy, or only tells what would come of it.
 func (c *Controller) SetPolicy(ctx context.Context, by string, order wire.PolicyOrder) (wire.PolicyResult, error) {
-	op := peers.SetPolicy{Policy: order.Policy}
+	op := within(peers.SetPolicy{Policy: order.Policy}, order.Within)
 	if order.DryRun {
 		before := c.Inventory()
 		after, err := before.Apply(peers.Change{At: time.Now(), By: by, Op: op})
 		if err != nil {
 			return wire.PolicyResult{}, err
 		}
-		r := c.policyResult(before, after)
-		r.Revision = before.Revision
+		r := wire.PolicyResult{Consequences: c.consequences(before, after)}
+		r.Revision, r.Pending = before.Revision, nil
 		return r, nil
 	}
 	var before *peers.Inventory
@@ -43,16 +43,15 @@ func (c *Controller) SetPolicy(ctx context.Context, by string, order wire.Policy
 	if err != nil {
 		return wire.PolicyResult{}, err
 	}
-	r := c.policyResult(before, after)
-	r.Applied = true
-	return r, nil
+	return wire.PolicyResult{Applied: true, Consequences: c.consequences(before, after)}, nil
 }
 
-func (c *Controller) policyResult(before, after *peers.Inventory) wire.PolicyResult {
-	r := wire.PolicyResult{
+// consequences are what the step from one inventory to another means to hosts.
+func (c *Controller) consequences(before, after *peers.Inventory) wire.Consequences {
+	r := wire.Consequences{
 		Revision: after.Revision, Flows: append([]peers.FlowChange{}, peers.FlowChanges(before, after)...),
 		CutOff: append([]string{}, peers.CutOff(before, after)...), Unenforced: c.unenforced(after), Hosts: []string{},
-		Warnings: append([]peers.Problem{}, after.PolicyWarnings()...),
+		Warnings: append([]peers.Problem{}, after.PolicyWarnings()...), Pending: c.pendingView(after),
 	}
 	concerned := map[string]bool{}
 	for _, f := range r.Flows {

@@ -90,7 +90,7 @@ func (c *Controller) orderSite(
 		if err == nil {
 			warnings, err = c.checkReach(op)
 		}
-		return op, err
+		return within(op, order.Within), err
 	}
 	var err error
 	if order.DryRun {
@@ -110,13 +110,13 @@ func (c *Controller) orderSite(
 			Hint: "warren site set " + s.Name + " --gateway HOST",
 		})
 	}
-	p := c.policyResult(before, after)
+	p := c.consequences(before, after)
 	r := wire.SiteResult{
 		Applied: !order.DryRun, Revision: after.Revision, Site: siteView(after, order.Name), Flows: p.Flows, Hosts: p.Hosts,
-		CutOff: p.CutOff, Warnings: append([]peers.Problem{}, warnings...),
+		CutOff: p.CutOff, Warnings: append([]peers.Problem{}, warnings...), Pending: p.Pending,
 	}
 	if order.DryRun {
-		r.Revision = before.Revision
+		r.Revision, r.Pending = before.Revision, nil
 	}
 	return r, nil
 }

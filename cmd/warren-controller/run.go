@@ -139,7 +139,8 @@ func serve(ctx context.Context, c *controller.Controller, local, remote net.List
 		return err
 	}
 	a := api.New(api.Backend{
-		Tokens: c, Hosts: c, Mesh: c, Policies: c, Sites: c, Rotation: c, Admins: c, Audit: c, Schedule: c, Metrics: c,
+		Tokens: c, Hosts: c, Mesh: c, Policies: c, Sites: c, Declared: c, Rotation: c, Admins: c, Audit: c, Schedule: c,
+		Metrics:   c,
 		Enrolment: c, Agents: c,
 	}, log)
 	group, ctx := errgroup.WithContext(ctx)

@@ -33,6 +33,7 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	scheduleRoutes(mux)
 	policyRoutes(mux, slices.Contains(args, "empty"))
 	siteRoutes(mux, slices.Contains(args, "empty"))
+	declaredRoutes(mux, slices.Contains(args, "empty"))
 	auditRoutes(ts, mux, slices.Contains(args, "broken"))
 	mux.HandleFunc("GET "+wire.PathMesh, func(w http.ResponseWriter, _ *http.Request) { answer(w, meshView(1420)) })
 	mux.HandleFunc("PATCH "+wire.PathMesh, func(w http.ResponseWriter, r *http.Request) { setMesh(w, r) })

@@ -185,5 +185,6 @@ func viewMesh(p *cli.Page, m *wire.MeshView) {
 		cli.F("pin", "%s", m.Pin),
 		cli.F("next pin", "%s", nextPin(p, m.NextPin)),
 		cli.F("version", "%s", m.Version),
+		cli.Field{Name: "pending", Value: pendingCell(m.Pending)},
 	)
 }

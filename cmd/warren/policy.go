@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warren-mesh/warren/cmd/internal/cli"
-	"github.com/warren-mesh/warren/cmd/warren/policyfile"
+	"github.com/warren-mesh/warren/cmd/warren/meshfile"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
 )
@@ -69,7 +69,7 @@ func (a *app) policyCheck() *cobra.Command {
 }
 
 func (a *app) policyApply() *cobra.Command {
-	order, yes := wire.PolicyOrder{}, false
+	order, yes, within := wire.PolicyOrder{}, false, ""
 	cmd := &cobra.Command{
 		Use: "apply FILE", Short: "Say who may talk to whom", Args: cli.Args("FILE"),
 		Long: "Say who may talk to whom. The file replaces the policy that there was, and says all of it; - is stdin. It\n" +
@@ -77,6 +77,9 @@ func (a *app) policyApply() *cobra.Command {
 		Example: "  warren policy apply policy.yaml --dry-run\n  warren policy apply policy.yaml --why \"books go to accounting\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := a.readPolicy(args[0])
+			if err == nil {
+				order.Within, err = parseWithin(within)
+			}
 			if err != nil {
 				return err
 			}
@@ -91,11 +94,12 @@ func (a *app) policyApply() *cobra.Command {
 	cmd.Flags().BoolVar(&order.DryRun, "dry-run", false, "only tell what would come of it")
 	cmd.Flags().StringVar(&order.Why, "why", "", "the `REASON`, for the audit log")
 	addYes(cmd, &yes)
+	addWithin(cmd, &within)
 	return cmd
 }
 
 // confirmPolicy shows what would come of a policy and asks.
-func (a *app) confirmPolicy(cmd *cobra.Command, path string, file *policyfile.File) error {
+func (a *app) confirmPolicy(cmd *cobra.Command, path string, file *meshfile.File) error {
 	r, err := a.sendPolicy(cmd, path, file, wire.PolicyOrder{DryRun: true})
 	if err != nil {
 		return err
@@ -105,7 +109,7 @@ func (a *app) confirmPolicy(cmd *cobra.Command, path string, file *policyfile.Fi
 }
 
 // setPolicy has the controller look at a policy, or take it, and tells what comes of it.
-func (a *app) setPolicy(cmd *cobra.Command, path string, file *policyfile.File, order wire.PolicyOrder) error {
+func (a *app) setPolicy(cmd *cobra.Command, path string, file *meshfile.File, order wire.PolicyOrder) error {
 	r, err := a.sendPolicy(cmd, path, file, order)
 	if err != nil {
 		return err
@@ -114,7 +118,7 @@ func (a *app) setPolicy(cmd *cobra.Command, path string, file *policyfile.File, 
 }
 
 func (a *app) sendPolicy(
-	cmd *cobra.Command, path string, file *policyfile.File, order wire.PolicyOrder,
+	cmd *cobra.Command, path string, file *meshfile.File, order wire.PolicyOrder,
 ) (r wire.PolicyResult, err error) {
 	order.Policy = file.Policy
 	if err := a.call(cmd, http.MethodPut, wire.PathPolicy, order, &r); err != nil {
@@ -123,26 +127,32 @@ func (a *app) sendPolicy(
 	for i := range r.Warnings {
 		spot(path, file, &r.Warnings[i])
 	}
-	r.Flows, r.Hosts, r.CutOff = listed(r.Flows), listed(r.Hosts), listed(r.CutOff)
-	r.Warnings, r.Unenforced = listed(r.Warnings), listed(r.Unenforced)
+	tidyConsequences(&r.Consequences)
 	return r, nil
 }
 
-func (a *app) readPolicy(path string) (*policyfile.File, error) {
+func (a *app) readPolicy(path string) (*meshfile.File, error) {
+	return a.readFile(path, "policy-file", "warren policy apply --help", meshfile.ParsePolicy)
+}
+
+// readFile reads what admins have written; - is stdin.
+func (a *app) readFile(
+	path, code, hint string, parse func([]byte) (*meshfile.File, error),
+) (*meshfile.File, error) {
 	in := io.Reader(a.proc.Stdin)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, cli.Fail("policy-file", "warren policy apply --help", "read the policy: %v", err)
+			return nil, cli.Fail(code, hint, "read the file: %v", err)
 		}
 		defer f.Close()
 		in = f
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, policyfile.MaxSize+1))
+	raw, err := io.ReadAll(io.LimitReader(in, meshfile.MaxSize+1))
 	if err != nil {
-		return nil, cli.Fail("policy-file", "", "read the policy %s: %v", path, err)
+		return nil, cli.Fail(code, "", "read the file %s: %v", path, err)
 	}
-	file, err := policyfile.Parse(raw)
+	file, err := parse(raw)
 	if err != nil {
 		if ps, ok := errors.AsType[peers.Problems](err); ok {
 			for i := range ps {
@@ -155,7 +165,7 @@ func (a *app) readPolicy(path string) (*policyfile.File, error) {
 }
 
 // located gives the problems that the controller found the lines where they stand.
-func located(err error, path string, file *policyfile.File) error {
+func located(err error, path string, file *meshfile.File) error {
 	var f *wire.Fault
 	if !errors.As(err, &f) || len(f.Problems) == 0 {
 		return err
@@ -168,7 +178,7 @@ func located(err error, path string, file *policyfile.File) error {
 }
 
 // spot says in which line a problem is.
-func spot(path string, file *policyfile.File, p *peers.Problem) {
+func spot(path string, file *meshfile.File, p *peers.Problem) {
 	if n := file.Line(p.At); n > 0 {
 		p.Message = fmt.Sprintf("%s: line %d: %s", path, n, p.Message)
 	}

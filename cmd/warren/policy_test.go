@@ -8,6 +8,19 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
+// consequences are those of letting the shop write orders and nothing else.
+func consequences() wire.Consequences {
+	tcp := []peers.Service{{Protocol: peers.TCP, Ports: peers.Ports{First: 5432, Last: 5432}}}
+	return wire.Consequences{
+		Revision: 43, Hosts: []string{"shop", "warehouse"}, CutOff: []string{"accounting"},
+		Flows: []peers.FlowChange{
+			{From: []string{"shop"}, To: []string{"warehouse"}, Closes: []peers.Service{{Protocol: peers.AnyProtocol}}, Keeps: tcp},
+			{From: []string{"till"}, To: []string{"shop"}, Opens: tcp},
+		},
+		Warnings: []peers.Problem{{Code: "policy-shadowed", At: "policy/flows/0", Message: "flow 1 says nothing new"}},
+	}
+}
+
 // policyRoutes takes any policy and answers what comes of one that lets the shop write orders.
 func policyRoutes(mux *http.ServeMux, empty bool) {
 	tcp := []peers.Service{{Protocol: peers.TCP, Ports: peers.Ports{First: 5432, Last: 5432}}}
@@ -33,14 +46,9 @@ func policyRoutes(mux *http.ServeMux, empty bool) {
 			}))
 			return
 		}
-		answer(w, wire.PolicyResult{
-			Applied: !order.DryRun, Revision: 43, Hosts: []string{"shop", "warehouse"}, CutOff: []string{"accounting"},
-			Flows: []peers.FlowChange{
-				{From: []string{"shop"}, To: []string{"warehouse"}, Closes: []peers.Service{{Protocol: peers.AnyProtocol}}, Keeps: tcp},
-				{From: []string{"till"}, To: []string{"shop"}, Opens: tcp},
-			},
-			Warnings: []peers.Problem{{Code: "policy-shadowed", At: "policy/flows/0", Message: "flow 1 says nothing new"}},
-		})
+		result := wire.PolicyResult{Applied: !order.DryRun, Consequences: consequences()}
+		result.Pending = pendingFor(order.Within)
+		answer(w, result)
 	})
 	mux.HandleFunc("PATCH "+wire.PathHosts+"/{name}", func(w http.ResponseWriter, r *http.Request) {
 		var change wire.HostChange

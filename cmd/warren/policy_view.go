@@ -35,14 +35,25 @@ func viewPolicy(p *cli.Page, v *wire.PolicyView) {
 }
 
 func viewPolicyResult(p *cli.Page, r *wire.PolicyResult) {
-	viewFlowChanges(p, r.Flows, r.Hosts, r.CutOff)
-	viewWarnings(p, r.Warnings, r.Unenforced)
+	viewConsequences(p, &r.Consequences)
 	p.Line("")
 	if r.Applied {
 		p.Line("The policy is in force since revision %d.", r.Revision)
+		viewToConfirm(p, r.Pending)
 		return
 	}
 	p.Line("Nothing was changed. To do it: warren policy apply FILE")
+}
+
+func tidyConsequences(r *wire.Consequences) {
+	r.Flows, r.Hosts, r.CutOff = listed(r.Flows), listed(r.Hosts), listed(r.CutOff)
+	r.Warnings, r.Unenforced = listed(r.Warnings), listed(r.Unenforced)
+}
+
+// viewConsequences tells what a change opens and closes, whom that concerns, and who is left alone.
+func viewConsequences(p *cli.Page, r *wire.Consequences) {
+	viewFlowChanges(p, r.Flows, r.Hosts, r.CutOff)
+	viewWarnings(p, r.Warnings, r.Unenforced)
 }
 
 // viewFlowChanges tells what a change opens and closes, and whom that concerns.

@@ -99,7 +99,7 @@ func (a *app) siteAdd() *cobra.Command {
 
 func (a *app) siteSet() *cobra.Command {
 	var order wire.SiteOrder
-	none := false
+	none, within := false, ""
 	cmd := &cobra.Command{
 		Use: "set SITE", Short: "Change the networks and gateways of a site", Args: cli.Args("SITE"),
 		Long: "Change the networks and gateways of a site; what is not named stays. --prefix adds a network, or says anew how one\n" +
@@ -117,10 +117,15 @@ func (a *app) siteSet() *cobra.Command {
 			if order.Prefixes == nil && order.Remove == nil && order.Gateways == nil {
 				return cli.Usage("warren site set --help", "nothing to change")
 			}
+			var err error
+			if order.Within, err = parseWithin(within); err != nil {
+				return err
+			}
 			return a.orderSite(cmd, http.MethodPatch, sitePath(args[0]), order)
 		},
 	}
 	a.siteFlags(cmd, &order)
+	addWithin(cmd, &within)
 	cmd.Flags().Var((*prefixList)(&order.Remove), "remove-prefix", "take a network away, by its `PREFIX` or its alias; repeatable")
 	cmd.Flags().BoolVar(&none, "no-gateways", false, "no host forwards for the site any more")
 	return cmd

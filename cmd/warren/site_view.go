@@ -67,6 +67,7 @@ func viewSiteResult(p *cli.Page, r *wire.SiteResult) {
 	p.Line("")
 	if r.Applied {
 		p.Line("Done, as of revision %d. LAN hosts need a way back: a route to the mesh by a gateway, or --snat.", r.Revision)
+		viewToConfirm(p, r.Pending)
 		return
 	}
 	p.Line("Nothing was changed.")

@@ -123,6 +123,7 @@ type Backend struct {
 	Rotation  Rotation
 	Policies  Policies
 	Sites     Sites
+	Declared  Declared
 	Admins    Admins
 	Audit     Audit
 	Schedule  Schedule

@@ -14,7 +14,7 @@ import (
 func config() huma.Config {
 	c := huma.DefaultConfig("Warren controller", "1")
 	c.Info.Description = "Admins come in over the unix socket or with a pinned identity over TLS 1.3, hosts with " +
-		"theirs. Errors are problem details (RFC 9457) with a stable code. Unknown fields are ignored."
+		"theirs. Errors are problem details (RFC 9457) with a stable code. Unknown fields are ignored, but in what is declared."
 	c.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	c.OpenAPIPath = "/v1/openapi"
 	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil
@@ -36,6 +36,12 @@ func faultResponse(doc *huma.OpenAPI) *huma.Response {
 // faults and none of its own types.
 func (s *Server) correct() {
 	schemas := s.huma.OpenAPI().Components.Schemas.Map()
+	// What an admin declares must not mean less here than to the program that sends it.
+	for _, name := range []string{
+		"Declared", "SetMesh", "Rotations", "Schedule", "SetSite", "DeclaredHost", "Policy", "Flow", "FlowTest",
+	} {
+		schemas[name].AdditionalProperties = false
+	}
 	delete(schemas, "ErrorModel")
 	delete(schemas, "ErrorDetail")
 	schemas["Peer"] = &huma.Schema{

@@ -21,8 +21,11 @@ type Policies interface {
 
 // largest is how large a body may be.
 func (op *operation) largest() int64 {
-	if op.id == setPolicy {
+	switch op.id {
+	case setPolicy:
 		return maxPolicy
+	case setDeclared:
+		return maxDeclared
 	}
 	return maxBody
 }

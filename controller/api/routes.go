@@ -51,6 +51,7 @@ func (s *Server) routes() {
 	s.rotationRoutes()
 	s.policyRoutes()
 	s.siteRoutes()
+	s.declaredRoutes()
 	s.adminRoutes()
 	s.auditRoutes()
 	s.scheduleRoutes()

@@ -55,6 +55,15 @@ func (b stub) RekeyMesh(context.Context, string, wire.MeshRekey) (wire.MeshView,
 	return wire.MeshView{}, b.err
 }
 
+func (b stub) Declared() wire.DeclaredView { return wire.DeclaredView{} }
+func (b stub) SetDeclared(context.Context, string, wire.DeclaredOrder) (wire.DeclaredResult, error) {
+	return wire.DeclaredResult{}, b.err
+}
+func (b stub) Pending() *wire.Pending { return nil }
+func (b stub) EndPending(context.Context, string, string) (wire.MeshView, error) {
+	return wire.MeshView{}, b.err
+}
+
 func (b stub) Policy() wire.PolicyView { return wire.PolicyView{} }
 func (b stub) SetPolicy(context.Context, string, wire.PolicyOrder) (wire.PolicyResult, error) {
 	return wire.PolicyResult{}, b.err

@@ -54,7 +54,8 @@ func New(inv *peers.Inventory, secrets Secrets, recent []peers.Entry, size int) 
 		}
 		ids, all := e.Hosts()
 		// Who saw whom before is not known any more where there is a policy.
-		all = all || inv.Policy != nil && len(e.Objects) > 0
+		taken := e.Kind == peers.TakeBack{}.Kind() && e.Everybody()
+		all = all || taken || inv.Policy != nil && len(e.Objects) > 0
 		had := map[peers.HostID]bool{}
 		for _, id := range ids {
 			had[id] = true // or not: to take away what is not there does no harm

@@ -137,7 +137,7 @@ func (v *view) recast(old *view, ids []peers.HostID, all bool) {
 func (v *view) rolesBefore(old *view, e peers.Entry) map[peers.HostID]peers.Role {
 	ids, _ := e.Hosts()
 	out := map[peers.HostID]peers.Role{}
-	if e.Everybody() && v.inv.Policy != nil {
+	if e.Everybody() && (v.inv.Policy != nil || old.inv.Policy != nil) {
 		for id := range v.inv.Hosts {
 			out[id] = old.role(id)
 		}

@@ -106,6 +106,7 @@ type MeshView struct {
 	NextPin     *NextPin               `json:"next_pin"     doc:"while the controller hands over to another identity"`
 	Hosts       int                    `json:"hosts"`
 	Online      int                    `json:"online"`
+	Pending     *Pending               `json:"pending"      doc:"a change that is taken back unless it is confirmed"`
 }
 
 // A NextPin is the identity that the controller will have.

@@ -25,17 +25,13 @@ type PolicyOrder struct {
 	Policy peers.Policy `json:"policy"`
 	DryRun bool         `json:"dry_run,omitempty" doc:"only tell what would come of it"`
 	Why    string       `json:"why,omitempty"     maxLength:"500" doc:"for the audit log"`
+	Within int          `json:"within,omitempty"  minimum:"0" doc:"seconds until it is taken back unless confirmed; 0 for never"`
 }
 
 // A PolicyResult is what comes of a policy.
 type PolicyResult struct {
-	Applied    bool               `json:"applied"`
-	Revision   peers.Revision     `json:"revision"   doc:"of the inventory, after it where it was applied"`
-	Flows      []peers.FlowChange `json:"flows"      doc:"what opens and what closes"`
-	Hosts      []string           `json:"hosts"      doc:"hosts that are at an end of these"`
-	CutOff     []string           `json:"cut_off"    doc:"hosts that are left without any peer"`
-	Warnings   []peers.Problem    `json:"warnings"`
-	Unenforced []string           `json:"unenforced" doc:"hosts whose agents do not know policies"`
+	Applied bool `json:"applied"`
+	Consequences
 }
 
 // A HostChange changes what an admin says of a host (PATCH /v1/hosts/{name}).

@@ -32,6 +32,7 @@ type SiteOrder struct {
 	Gateways []string       `json:"gateways,omitzero"  required:"false" maxItems:"64" doc:"all of them, in order of priority"`
 	DryRun   bool           `json:"dry_run,omitempty"  doc:"only tell what would come of it"`
 	Why      string         `json:"why,omitempty"      maxLength:"500" doc:"for the audit log"`
+	Within   int            `json:"within,omitempty"   minimum:"0" doc:"seconds until it is taken back unless confirmed"`
 }
 
 // A SiteResult is what comes of a SiteOrder.
@@ -43,4 +44,5 @@ type SiteResult struct {
 	Hosts    []string           `json:"hosts"    doc:"hosts that are at an end of these"`
 	CutOff   []string           `json:"cut_off"  doc:"hosts that are left without any peer"`
 	Warnings []peers.Problem    `json:"warnings"`
+	Pending  *Pending           `json:"pending"  doc:"where it is to be confirmed"`
 }

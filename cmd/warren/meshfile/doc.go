@@ -1,3 +1,3 @@
-// Package policyfile reads policies as people write them: in YAML, strictly, with the line of everything that is
-// wrong. Whether what a policy names exists is not asked here.
-package policyfile
+// Package meshfile reads and writes what admins say of a mesh: policies, and files with more sections. They are
+// YAML, read strictly, with the line of everything that is wrong. Whether what a file names exists is not asked here.
+package meshfile

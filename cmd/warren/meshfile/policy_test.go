@@ -1,4 +1,4 @@
-package policyfile_test
+package meshfile_test
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/warren-mesh/warren/cmd/warren/policyfile"
+	"github.com/warren-mesh/warren/cmd/warren/meshfile"
 	"github.com/warren-mesh/warren/peers"
 )
 
@@ -28,7 +28,7 @@ tests:
 `
 
 func TestParse(t *testing.T) {
-	f, err := policyfile.Parse([]byte(orders))
+	f, err := meshfile.ParsePolicy([]byte(orders))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +75,10 @@ policy/flows/0/allow/1: line 2: "tcp/0": "0" is no port`,
 policy/flows/0/to/0: line 2: want one word
 policy/flows/0/allow/0: line 2: want one word`,
 		"flows: []\ntests:\n- {from: '*', to: '*', proto: icmp, expect: maybe}": `policy/tests/0/expect: line 3: "maybe" is nothing to expect`,
-		"a: &a [x,x]\nflows: *a":                  `policy: line 1: there is no field "a" here` + "\npolicy/flows: line 2: want a list",
-		strings.Repeat("#", policyfile.MaxSize+1): "policy: 1048577 bytes are too much",
+		"a: &a [x,x]\nflows: *a":                `policy: line 1: there is no field "a" here` + "\npolicy/flows: line 2: want a list",
+		strings.Repeat("#", meshfile.MaxSize+1): "policy: 1048577 bytes are too much",
 	} {
-		_, err := policyfile.Parse([]byte(text))
+		_, err := meshfile.ParsePolicy([]byte(text))
 		var ps peers.Problems
 		if !errors.As(err, &ps) {
 			t.Errorf("%.60q: %v", text, err)
@@ -102,7 +102,7 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err := policyfile.Parse(raw); err != nil || len(f.Policy.Flows) < 3 || len(f.Policy.Tests) < 2 {
+	if f, err := meshfile.ParsePolicy(raw); err != nil || len(f.Policy.Flows) < 3 || len(f.Policy.Tests) < 2 {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
@@ -113,7 +113,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &a [x]\nb: &b [*a,*a]\nflows: *b"))
 	f.Add([]byte("flows: [{from: !!binary eA==, to: ~, allow: 1}]"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		file, err := policyfile.Parse(raw)
+		file, err := meshfile.ParsePolicy(raw)
 		if err != nil {
 			var ps peers.Problems
 			if !errors.As(err, &ps) || len(ps) == 0 {
