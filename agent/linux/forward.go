@@ -88,9 +88,9 @@ func isOn(name string) bool {
 // setForwarding turns forwarding on for a link, and notes that, or takes it back. IPv6 has its switch below /proc/sys
 // alone. The note comes first and goes last: what is noted and was not done is nothing to take back.
 func (k *Kernel) setForwarding(s peers.SetForwarding) error {
-	link, err := k.rt.LinkByName(s.Link)
-	if err != nil {
-		return gone(err)
+	link, err := k.lookup(s.Link)
+	if err != nil || link == nil {
+		return err // one that has gone has taken its settings along
 	}
 	index := link.Attrs().Index
 	conf, err := inetConf(index)

@@ -121,6 +121,12 @@ func randomOp(rt *rapid.T, m *mesh, step int) peers.Op {
 			return s
 		},
 		func() peers.Op { return peers.RevokeToken{ID: "asking"} },
+		func() peers.Op {
+			if h.Rekey == nil {
+				return peers.OrderRekey{ID: h.ID}
+			}
+			return m.heir(h)
+		},
 		func() peers.Op { return peers.SetPolicy{Policy: randomPolicy(rt, hosts)} },
 		func() peers.Op { return peers.SetPolicy{Policy: randomPolicy(rt, hosts)} },
 		func() peers.Op {
@@ -431,4 +437,45 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(line.Len()), "bytes/line")
+}
+
+// TestHeirOfAGateway: a gateway gets a new identity, and everybody hears under which id it goes on.
+func TestHeirOfAGateway(t *testing.T) {
+	m := newMesh(t)
+	m.must(m.enrol("gateway", "token"))
+	m.must(m.enrol("reader", "token"))
+	m.must(peers.SetSite{
+		Name: "shop", Prefixes: []peers.SitePrefix{{Prefix: netip.MustParsePrefix("10.20.0.0/24")}}, Gateways: []string{"gateway"},
+	})
+	reader, _ := m.inv.HostNamed("reader")
+	fo := &follower{id: reader.ID, psks: peers.PSKs{}}
+	f := m.feed(100)
+	var line bytes.Buffer
+	if _, err := f.Snapshot(&line, fo.id, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := fo.take(line.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		h, _ := m.inv.HostNamed("gateway")
+		op := peers.Op(peers.OrderRekey{ID: h.ID})
+		if h.Rekey != nil {
+			op = m.heir(h)
+		}
+		e := m.must(op)
+		if err := f.Publish(m.inv, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line.Reset()
+	if _, known, err := f.Since(&line, fo.id, fo.told, nil); err != nil || !known {
+		t.Fatal(known, err)
+	}
+	if err := fo.take(line.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fo.check(m); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -93,6 +93,23 @@ func (m *mesh) enrol(name, token string) peers.EnrollHost {
 	}
 }
 
+// heir gives a host a new identity.
+func (m *mesh) heir(h *peers.Host) peers.SucceedHost {
+	id, err := key.NewIdentityKey(m.random)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.identities[peers.HostID(id.Identity().Fingerprint())] = id
+	op := peers.SucceedHost{
+		ID: h.ID, Identity: id.Identity(),
+		Signature: peers.SignHandover(m.inv.Mesh.ID, m.identities[h.ID], id.Identity()).Signature,
+	}
+	for _, k := range h.Keys {
+		op.Keys = append(op.Keys, peers.SignKey(m.inv.Mesh.ID, id, k.Generation, k.Public))
+	}
+	return op
+}
+
 func (m *mesh) key(id key.IdentityKey, g peers.Generation) peers.HostKey {
 	private, err := key.NewPrivate(m.random)
 	if err != nil {
