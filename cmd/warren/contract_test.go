@@ -25,6 +25,7 @@ func contracts() map[string]string {
 			"generation":1,"backend":"","version":"","problems":[{"code":"","message":"","hint":""}]}]`,
 		"rotation": `{"generation":1,"previous":1,"phase":"","pairs":{"total":1,"proven":1,"switched":1,"retired":1},
 			"waiting":[{"host":"","reason":"","since":""}],"next":""}`,
+		"sites": `[{"name":"","prefixes":[{"prefix":""}],"gateways":[""],"hosts":[""]}]`,
 		"token": `{"id":"","token":"","site":"","name":"","expires":"","uses":1}`,
 		"error": `{"error":{"code":"","message":"","hint":""}}`,
 	}
@@ -37,6 +38,7 @@ func extensions() []string {
 		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
 		"hosts[].rekey", "hosts[].labels", "hosts[].former", "hosts[].key_since", "status.key_age", "status.interfaces[].since",
 		"hosts[].problems[].at",
+		"sites[].prefixes[].as", "sites[].prefixes[].snat",
 		"token.created", "token.used", "token.approve", "token.state",
 		"error.error.problems",
 		"rotation.started", "rotation.last", "rotation.waiting[].code", "rotation.grace_ends",
@@ -54,7 +56,7 @@ func nullable() []string {
 // contract NAME compares stdout, one JSON value and nothing else, with the contract of that name.
 func contract(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || contracts()[args[0]] == "" {
-		ts.Fatalf("usage: contract status|hosts|rotation|token|error")
+		ts.Fatalf("usage: contract status|hosts|sites|rotation|token|error")
 	}
 	var want, got any
 	ts.Check(json.Unmarshal([]byte(contracts()[args[0]]), &want))
