@@ -15,7 +15,7 @@ import (
 
 const (
 	// patience is for what takes a moment; an emulated machine may take long.
-	patience = 90 * time.Second
+	patience = 3 * time.Minute
 	cache    = "../../../bin/vm"
 	memory   = 1024
 )
