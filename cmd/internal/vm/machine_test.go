@@ -37,3 +37,21 @@ func TestArchiveIsAlignedAndEnds(t *testing.T) {
 		t.Errorf("%d entries, want 5", n)
 	}
 }
+
+func TestWithLibraries(t *testing.T) {
+	files := map[string]string{}
+	if err := WithLibraries(files, "/bin/sh"); err != nil {
+		t.Skip("not on this machine: ", err)
+	}
+	linker, libc := false, false
+	for guest, here := range files {
+		linker = linker || strings.Contains(guest, "/ld-linux")
+		libc = libc || strings.Contains(guest, "/libc.so")
+		if guest != here {
+			t.Errorf("%s is put to %s", here, guest)
+		}
+	}
+	if !linker || !libc {
+		t.Errorf("sh needs %v", files)
+	}
+}

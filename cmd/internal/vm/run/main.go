@@ -53,7 +53,7 @@ func main() {
 	})
 	flag.IntVar(&o.memory, "memory", 2048, "`MIB` of memory")
 	flag.IntVar(&o.cpus, "cpus", 2, "number of processors")
-	flag.DurationVar(&o.timeout, "timeout", 15*time.Minute, "for the whole VM")
+	flag.DurationVar(&o.timeout, "timeout", 45*time.Minute, "for the whole VM")
 	flag.Parse()
 	o.packages = flag.Args()
 	if i := slices.Index(o.packages, "--"); i >= 0 {
@@ -90,6 +90,9 @@ func (o *options) run(ctx context.Context) (int, error) {
 	for _, program := range []string{"warren", "warren-agent", "warren-controller", "warren-lab"} {
 		m.Files["/test/bin/"+program] = filepath.Join(o.bin, program)
 	}
+	if err := addTools(m.Files); err != nil {
+		return 0, err
+	}
 	for _, pkg := range o.packages {
 		if err := o.add(ctx, &m, pkg); err != nil {
 			return 0, err
@@ -99,6 +102,25 @@ func (o *options) run(ctx context.Context) (int, error) {
 	code, err := m.Run(ctx, os.Stdout)
 	fmt.Printf("VM with Linux %s: exit code %d after %.0f s\n", kernel.Version, code, time.Since(start).Seconds())
 	return code, err
+}
+
+// addTools gives the guest the programs with which tests look at what the kernel has. Without one, they skip.
+func addTools(files map[string]string) error {
+	for _, name := range []string{"nft", "ip", "wg"} {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			path, err = filepath.EvalSymlinks(path)
+		}
+		if err != nil {
+			fmt.Printf("the guest has no %s: %v\n", name, err)
+			continue
+		}
+		if err := vm.WithLibraries(files, path); err != nil {
+			return err
+		}
+		files["/usr/sbin/"+name] = path
+	}
+	return nil
 }
 
 // add builds a package and puts it on the list of what the guest runs, in the folder that it has here.
@@ -124,7 +146,8 @@ func (o *options) add(ctx context.Context, m *vm.Machine, pkg string) error {
 }
 
 func (o *options) testArgs() []string {
-	args := []string{"-test.v", "-test.timeout", "14m"}
+	// Before the VM's own, so that it says which test hangs.
+	args := []string{"-test.v", "-test.timeout", (o.timeout - time.Minute).String()}
 	if o.test != "" {
 		args = append(args, "-test.run", o.test)
 	}
