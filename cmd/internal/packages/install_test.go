@@ -14,6 +14,19 @@ import (
 func TestInstall(t *testing.T) {
 	built(t, "deb")
 	need(t, "dpkg", "dpkg")
+	golden(t, "install.txt", lived(t, "testdata/install.sh"))
+}
+
+// TestInstallRPM is the same for the packages of another kind, which leave the users behind, as is the custom there.
+func TestInstallRPM(t *testing.T) {
+	built(t, "rpm")
+	need(t, "rpm", "rpm")
+	golden(t, "install-rpm.txt", lived(t, "testdata/install-rpm.sh"))
+}
+
+// lived runs a story on the copy of this machine, and gives what it has told.
+func lived(t *testing.T, script string) string {
+	t.Helper()
 	need(t, "ip", "iproute2")
 	need(t, "systemd-sysusers", "systemd")
 	if os.Geteuid() != 0 {
@@ -26,7 +39,7 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "-mn", "sh", "testdata/install.sh", dir, t.TempDir())
+	cmd := exec.CommandContext(t.Context(), "unshare", "-mn", "sh", script, dir, t.TempDir())
 	out, err := cmd.Output()
 	if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() == 77 {
 		t.Skipf("no overlay may be mounted here: %s", exit.Stderr)
@@ -34,5 +47,5 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
-	golden(t, "install.txt", string(out))
+	return string(out)
 }

@@ -1,36 +1,9 @@
 #!/bin/sh
-# install.sh PACKAGES FOLDER: the life of the packages, told on stdout. It runs in a mount and a network
+# install.sh PACKAGES FOLDER: the life of the .deb packages, told on stdout. It runs in a mount and a network
 # namespace of its own.
 set -eu
-packages=$1
-work=$2
-mount -t tmpfs tmpfs "$work" && mkdir "$work/upper" "$work/work" "$work/root" &&
-	mount -t overlay overlay -o "lowerdir=/,upperdir=$work/upper,workdir=$work/work" "$work/root" || exit 77
-root=$work/root
-mount -t proc proc "$root/proc"
-mount -t sysfs sysfs "$root/sys"
-mount -t tmpfs tmpfs "$root/tmp"
-mount -t tmpfs tmpfs "$root/run"
-mount -t tmpfs tmpfs "$root/dev"
-mknod -m 666 "$root/dev/null" c 1 3
-rm -f "$root/usr/sbin/policy-rc.d"
-ip link set lo up
-
-say() { printf '\n# %s\n' "$*"; }
-in_root() { chroot "$root" "$@"; }
+. testdata/root.sh
 dpkg() { in_root sh -c "dpkg --force-unsafe-io --no-triggers $*" >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" && exit 1; }; }
-asked() {
-	cat "$root/tmp/asked" 2>/dev/null || :
-	rm -f "$root/tmp/asked"
-}
-
-# A systemd that runs, as far as the scripts can see.
-mkdir -p "$root/run/systemd/system" "$root/usr/local/sbin"
-cat >"$root/usr/local/sbin/systemctl" <<'EOF'
-#!/bin/sh
-echo "systemctl $*" >>/tmp/asked
-EOF
-chmod 755 "$root/usr/local/sbin/systemctl"
 
 mkdir "$root/tmp/n" "$root/tmp/next"
 cp "$packages"/*.deb "$root/tmp/n/"
