@@ -12,7 +12,7 @@ import (
 // agents never come at once.
 const (
 	backoffFirst   = 250 * time.Millisecond
-	backoffMost    = 30 * time.Second
+	backoffMost    = 15 * time.Second // and a rotation is through within 30 s of the return of its controller
 	backoffRefused = time.Minute      // an admin may resume a suspended host
 	settled        = 10 * time.Second // a stream that lived this long was a success
 )

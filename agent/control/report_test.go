@@ -126,7 +126,7 @@ func TestBackoff(t *testing.T) {
 	}{
 		"first":                 {0, 0, nil, 0, 250 * time.Millisecond},
 		"second":                {1, 0, nil, 0, 500 * time.Millisecond},
-		"many":                  {100, 0, nil, 0, 30 * time.Second},
+		"many":                  {100, 0, nil, 0, 15 * time.Second},
 		"after a long stream":   {100, time.Minute, nil, 0, 250 * time.Millisecond},
 		"refused":               {0, time.Hour, refused, 30 * time.Second, time.Minute},
 		"told when":             {0, 0, busy, 7 * time.Second, 14 * time.Second},
