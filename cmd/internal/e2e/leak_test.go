@@ -1,18 +1,22 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
 	"github.com/warren-mesh/warren/cmd/internal/lab"
 	"github.com/warren-mesh/warren/peers"
+	"github.com/warren-mesh/warren/peers/wire"
 )
 
 // floods are those of a machine on the shop's LAN and of the shop itself, to the warehouse's LAN, in both families.
@@ -157,7 +161,10 @@ func (m *mesh) agentAgain() {
 func (m *mesh) leaksWithoutGuard(t *testing.T, all floods) {
 	t.Helper()
 	m.killAgent("shop")
-	m.nft("shop", "delete", "table", "inet", peers.GuardTable)
+	m.nftables(func(c *nftables.Conn) error {
+		c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: peers.GuardTable})
+		return c.Flush()
+	})
 	for name, n := range m.during(all, func() {
 		m.tearDown()
 		all.sendOn(t, 200)
@@ -191,8 +198,8 @@ func TestNothingLeaksAtBoot(t *testing.T) {
 	m := startLANs(t)
 	shop := m.lab.Host("shop")
 	until(t, patience, "the guard is on disk", func() bool {
-		out, err := shop.Command(m.patient(), "grep", "-c", warehouseLAN.net4.Addr().String()[:7], "/var/lib/warren-agent/guard").Output()
-		return err == nil && strings.TrimSpace(string(out)) != "0"
+		kept, err := os.ReadFile(shop.Path("/var/lib/warren-agent/guard"))
+		return err == nil && bytes.Contains(kept, []byte(warehouseLAN.net4.Addr().String()))
 	})
 	if err := shop.Reboot(); err != nil {
 		t.Fatal(err)
@@ -238,7 +245,7 @@ func TestFlushedRules(t *testing.T) {
 	defer all.end()
 	all.more(t)
 	for name, n := range m.during(all, func() {
-		m.nft("shop", "flush", "ruleset")
+		m.flushRules()
 		until(t, 5*time.Second, "the guard is back", m.guardThere)
 		all.more(t)
 	}) {
@@ -248,7 +255,7 @@ func TestFlushedRules(t *testing.T) {
 	}
 	start := time.Now()
 	exposed := m.during(all, func() {
-		m.nft("shop", "flush", "ruleset")
+		m.flushRules()
 		m.tearDown()
 		until(t, 5*time.Second, "the guard is back", m.guardThere)
 	})
@@ -264,6 +271,67 @@ func TestFlushedRules(t *testing.T) {
 	m.leaksWithoutGuard(t, all)
 }
 
-func (m *mesh) guardThere() bool {
-	return strings.Contains(m.nft("shop", "list", "tables"), "inet "+peers.GuardTable)
+func (m *mesh) guardThere() (there bool) {
+	m.t.Helper()
+	m.nftables(func(c *nftables.Conn) error {
+		tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+		there = slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == peers.GuardTable })
+		return err
+	})
+	return there
+}
+
+// flushRules does what nft flush ruleset does.
+func (m *mesh) flushRules() {
+	m.t.Helper()
+	m.nftables(func(c *nftables.Conn) error {
+		c.FlushRuleset()
+		return c.Flush()
+	})
+}
+
+// nftables talks to nftables on the shop. A VM that runs this has no nft(8).
+func (m *mesh) nftables(f func(c *nftables.Conn) error) {
+	m.t.Helper()
+	if err := m.lab.Host("shop").Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		return f(c)
+	}); err != nil {
+		m.t.Fatalf("nftables on shop: %v", err)
+	}
+}
+
+// TestLeakGuardOff switches the leak guard off, as an operator does: it says so, and what it kept in leaves.
+func TestLeakGuardOff(t *testing.T) {
+	m := startLANs(t)
+	all := m.pourAll()
+	defer all.end()
+	all.more(t)
+	m.killAgent("shop")
+	d, err := m.lab.Host("shop").Start("open", "warren-agent", "run", "--leak-guard", "off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ready(m.patient()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, patience, "the status says so", func() bool {
+		s := m.status("shop")
+		return s.Guard != nil && s.Guard.LeakGuard == wire.GuardOff && s.Guard.Firewall == wire.GuardOn
+	})
+	all.more(t)
+	if err := d.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range m.during(all, func() {
+		m.tearDown()
+		all.sendOn(t, 200)
+	}) {
+		if n == 0 {
+			t.Errorf("%s: the leak guard is off, and nothing leaves", name)
+		}
+	}
 }
