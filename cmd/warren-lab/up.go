@@ -147,7 +147,7 @@ func (a *app) guide(o upOptions) string {
 		if isExec {
 			rest = " " + rest
 		}
-		fmt.Fprintf(&text, "  %-52s %s\n", a.command(words)+rest, line[1])
+		fmt.Fprintf(&text, "  %-52s  %s\n", a.command(words)+rest, line[1])
 	}
 	return text.String()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/warren-mesh/warren/cmd/internal/lab"
@@ -92,14 +91,6 @@ func (d *demo) join(ctx context.Context) error {
 		if out, err := d.mesh.Warren(ctx, lab.DefaultController, args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("joining the site %s: %v\n%s", s.Name, err, out)
 		}
-		for _, name := range s.Gateways {
-			if err := d.lab.Host(name).Do(forward); err != nil {
-				return fmt.Errorf("making a router of %s: %v", name, err)
-			}
-		}
 	}
 	return nil
 }
-
-// forward makes a router of the host that the calling thread is on.
-func forward() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }
