@@ -18,6 +18,7 @@ func TestSystem(t *testing.T) {
 	}{
 		{"install and enrol", installed},
 		{"kernel tunnels outlive the agents", outlives},
+		{"a gateway forwards", forwards},
 		{"what others take away comes back", heals},
 		{"an agent that hangs is replaced", stopped},
 		{"hard reset without a controller", reset},
