@@ -127,6 +127,9 @@ func (s *State) linksTo(network netip.Prefix) (out []string) {
 	return out
 }
 
+// CodeForwarding is the code of what keeps a gateway from forwarding.
+const CodeForwarding = "forwarding"
+
 // ForwardingProblems tells what keeps a gateway from forwarding; nothing of other hosts.
 func ForwardingProblems(p *Plan, s *State) Problems {
 	var problems Problems
@@ -135,18 +138,18 @@ func ForwardingProblems(p *Plan, s *State) Problems {
 		is6 := n.Prefix.Addr().Is6()
 		switch {
 		case is6 && !s.IPv6:
-			problems.addf("forwarding", at, "", "this gateway does not forward to %v: it has no IPv6", n.Prefix)
+			problems.addf(CodeForwarding, at, "", "this gateway does not forward to %v: it has no IPv6", n.Prefix)
 		case len(s.linksTo(n.Prefix)) == 0:
-			problems.addf("forwarding", at, "give it an address there, or: warren site set "+p.Self.Site+" --gateway HOST",
+			problems.addf(CodeForwarding, at, "give it an address there, or: warren site set "+p.Self.Site+" --gateway HOST",
 				"this gateway is not in %v and has no route to it: what the mesh sends there goes nowhere", n.Prefix)
 		case is6 && s.Forward6 == Forward6None:
-			problems.addf("forwarding", at,
+			problems.addf(CodeForwarding, at,
 				"where addresses come from routers (RA): sysctl -w net.ipv6.conf.IFACE.accept_ra=2 first; "+
 					"then: sysctl -w net.ipv6.conf.all.forwarding=1; and keep both in /etc/sysctl.d",
 				"this gateway does not forward to %v: its kernel, older than 6.17, forwards IPv6 on all interfaces or on none", n.Prefix)
 		}
 		if guard := p.Guard(); (n.As.IsValid() || n.SNAT) && guard.Wall == nil {
-			problems.addf("forwarding", at, "run the agent without --firewall off",
+			problems.addf(CodeForwarding, at, "run the agent without --firewall off",
 				"this gateway does not translate %v: its firewall is off", n)
 		}
 	}

@@ -127,6 +127,13 @@ func TestGateways(t *testing.T) {
 			t.Errorf("%s: %q has the networks, want %q", name, got, c.want)
 		}
 	}
+	odd := planOf(t, inv, "warehouse")
+	odd.Sites = append(slices.Clone(odd.Sites), peers.PlanSite{
+		Name: "trap", Gateways: []peers.HostID{idOf("accounting")}, Prefixes: append(prefixes("0.0.0.0/0", "10.10.0.0/24"), netip.Prefix{}),
+	})
+	if got := odd.Behind()[idOf("accounting")]; len(got) != 0 {
+		t.Errorf("a site that claims everything gets %v", got)
+	}
 	for _, name := range []string{"shop", "till"} {
 		p := planOf(t, inv, name)
 		if len(p.Behind()) != 0 || !slices.Equal(p.Forwards(), networks("10.10.0.0/24", "2001:db8::/48")) {

@@ -183,7 +183,7 @@ func (p *Plan) hasPeer(id HostID) bool {
 }
 
 // Behind are the networks of other sites by the peer through which the host reaches them: its allowed IPs and
-// routes beside its own addresses. A prefix that is there twice is the first one's.
+// routes beside its own addresses. A prefix that is there twice is the first one's, and a default route is nobody's.
 func (p *Plan) Behind() map[HostID][]netip.Prefix {
 	if len(p.Sites) == 0 {
 		return nil
@@ -196,7 +196,7 @@ func (p *Plan) Behind() map[HostID][]netip.Prefix {
 			continue
 		}
 		for _, prefix := range p.Sites[i].Prefixes {
-			if !taken[prefix] {
+			if !taken[prefix] && prefix.IsValid() && !isDefault(prefix) {
 				taken[prefix] = true
 				out[id] = append(out[id], prefix)
 			}

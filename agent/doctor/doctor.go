@@ -140,7 +140,7 @@ func (p *patient) problems() []wire.Finding {
 	var out []wire.Finding
 	for _, problem := range p.status.Problems {
 		switch {
-		case slices.Contains([]string{"route-conflict", "clock", "backend", blackHole}, problem.Code), problem.At == "controller":
+		case slices.Contains([]string{"route-conflict", "clock", "backend", blackHole, peers.CodeForwarding}, problem.Code), problem.At == "controller":
 			continue
 		}
 		out = append(out, finding(problem.Code, failed, problem.Hint, "%s", problem.Message))

@@ -76,6 +76,7 @@ func (p *patient) examine(t *testing.T) []wire.Finding {
 	for name, value := range p.files {
 		root[name] = &fstest.MapFile{Data: []byte(value)}
 	}
+	p.status.Problems = append(slices.Clone(p.status.Problems), peers.ForwardingProblems(&p.plan, &p.state)...)
 	d := &doctor.Doctor{
 		Prober: p, Root: root, Tun: func() error { return p.tun }, Free: func(port uint16) bool { return p.free[port] },
 		Drops: func(uint16) (string, string, error) { return p.drops[0], p.drops[1], nil },

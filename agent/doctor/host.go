@@ -89,8 +89,10 @@ func (p *patient) forwarding() []wire.Finding {
 		return nil
 	}
 	var out []wire.Finding
-	for _, problem := range peers.ForwardingProblems(&p.plan, &p.state) {
-		out = append(out, finding("forwarding", failed, problem.Hint, "%s", problem.Message))
+	for _, problem := range p.status.Problems {
+		if problem.Code == peers.CodeForwarding {
+			out = append(out, finding("forwarding", failed, problem.Hint, "%s", problem.Message))
+		}
 	}
 	for _, step := range peers.Diff(p.state, p.plan) {
 		if s, ok := step.(peers.SetForwarding); ok && s.On {

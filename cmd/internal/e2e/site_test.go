@@ -249,6 +249,8 @@ func TestAliases(t *testing.T) {
 	until(t, patience, "the till does not get to another port", func() bool { return m.asks("till", "10.61.2.9", 5433) == "" })
 	m.isTo("till", "10.61.2.9", 5432, "10.61.1.7")
 	m.isTo("till", "fd62::9", 5432, "fd61::7")
+	m.must(admin, "site", "set", "warehouse", "--prefix", "192.168.1.0/24", "--as", "10.61.2.0/24", "--snat")
+	m.isTo("till", "10.61.2.9", 5432, "192.168.1.2")
 	until(t, patience, "the ERP does not ask the till", func() bool { return m.asks("erp", "10.61.1.7", 8000) == "" })
 	until(t, patience, "accounting does not get there", func() bool { return m.asks("accounting", "10.61.2.9", 5432) == "" })
 }
