@@ -184,6 +184,14 @@ func TestLANToLAN(t *testing.T) {
 			t.Fatalf("%s forwards with the settings that it had before: %s", host, now)
 		}
 	}
+	// Somebody turns forwarding off for the whole host; on the LAN's link it comes back.
+	forwarding := m.lanSettings("warehouse")
+	for _, name := range []string{"ipv4.ip_forward=0", "ipv4.conf.lan0.forwarding=0", "ipv6.conf.lan0.force_forwarding=0"} {
+		if out, err := m.lab.Host("warehouse").Command(m.patient(), "sysctl", "-w", "net."+name).CombinedOutput(); err != nil {
+			t.Fatalf("sysctl: %v\n%s", err, out)
+		}
+	}
+	until(t, 5*time.Second, "the warehouse forwards again", func() bool { return m.lanSettings("warehouse") == forwarding })
 	m.must(admin, "site", "set", "warehouse", "--no-gateways")
 	m.isAsBefore("warehouse", was["warehouse"])
 	m.must(admin, "site", "set", "warehouse", "--gateway", "warehouse")
@@ -207,6 +215,38 @@ func TestLANToLAN(t *testing.T) {
 func (m *mesh) isAsBefore(host, was string) {
 	m.t.Helper()
 	until(m.t, patience, host+" has the settings that it had before: "+was, func() bool { return m.lanSettings(host) == was })
+}
+
+// TestLANAfterReboot: a gateway comes back after a power failure while the controller is dead, and its LAN talks to the
+// other one again.
+func TestLANAfterReboot(t *testing.T) {
+	m := lanMesh(t, [2]string{"192.168.1.0/24", "fd01::/64"}, [2]string{"10.20.0.0/24", "fd20::/64"})
+	admin := lab.DefaultController
+	m.mirror("erp", 5432)
+	m.mirror("till", 8000)
+	m.must(admin, "site", "add", "shop", "--prefix", "192.168.1.0/24", "--as", "10.61.1.0/24", "--gateway", "shop")
+	m.must(admin, "site", "add", "warehouse", "--prefix", "10.20.0.0/24", "--prefix", "fd20::/64", "--gateway", "warehouse")
+	m.isTo("till", "10.20.0.9", 5432, "10.61.1.7")
+	if err := m.Controller().Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.lab.Host("shop").Reboot(); err != nil {
+		t.Fatal(err)
+	}
+	if seen := m.asks("till", "10.20.0.9", 5432); seen != "" {
+		t.Fatalf("without an agent the till is %s to the ERP", seen)
+	}
+	// Other than a real host's, the link of one in the lab comes back with another hardware address.
+	if out, err := m.lab.Host("till").Command(m.patient(), "ip", "neigh", "flush", "all").CombinedOutput(); err != nil {
+		t.Fatalf("ip neigh flush: %v\n%s", err, out)
+	}
+	start := time.Now()
+	if _, err := m.StartAgent(m.patient(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	m.isTo("till", "10.20.0.9", 5432, "10.61.1.7")
+	t.Logf("LAN to LAN %.1f s after the agent's start", time.Since(start).Seconds())
+	m.isTo("erp", "10.61.1.7", 8000, "10.20.0.9")
 }
 
 // TestAliases: two sites have the same networks, and their hosts talk to each other by aliases, in both directions.
