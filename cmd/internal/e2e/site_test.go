@@ -124,6 +124,14 @@ func (m *mesh) setting(host, name string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// sysctl has somebody else change a setting.
+func (m *mesh) sysctl(host, setting string) {
+	m.t.Helper()
+	if out, err := m.lab.Host(host).Command(m.patient(), "sysctl", "-w", "net."+setting).CombinedOutput(); err != nil {
+		m.t.Fatalf("sysctl %s on %s: %v\n%s", setting, host, err, out)
+	}
+}
+
 // lanSettings are those of a gateway's link to the LAN that Warren changes.
 func (m *mesh) lanSettings(host string) string {
 	m.t.Helper()
@@ -141,6 +149,11 @@ func (m *mesh) lanSettings(host string) string {
 // alone; with SNAT they are the gateway. What a gateway has changed on its host is as it was when it is none any more.
 func TestLANToLAN(t *testing.T) {
 	m := lanMesh(t, [2]string{"10.10.0.0/24", "fd10::/64"}, [2]string{"10.20.0.0/24", "fd20::/64"})
+	// Strict filters on the LAN and for all links: those of the tunnels are loose by themselves, and the higher one counts.
+	for _, host := range []string{"shop", "warehouse"} {
+		m.sysctl(host, "ipv4.conf.all.rp_filter=1")
+		m.sysctl(host, "ipv4.conf.lan0.rp_filter=1")
+	}
 	was := map[string]string{"shop": m.lanSettings("shop"), "warehouse": m.lanSettings("warehouse")}
 	m.mirror("erp", 5432)
 	m.mirror("till", 8000)
@@ -187,9 +200,7 @@ func TestLANToLAN(t *testing.T) {
 	// Somebody turns forwarding off for the whole host; on the LAN's link it comes back.
 	forwarding := m.lanSettings("warehouse")
 	for _, name := range []string{"ipv4.ip_forward=0", "ipv4.conf.lan0.forwarding=0", "ipv6.conf.lan0.force_forwarding=0"} {
-		if out, err := m.lab.Host("warehouse").Command(m.patient(), "sysctl", "-w", "net."+name).CombinedOutput(); err != nil {
-			t.Fatalf("sysctl: %v\n%s", err, out)
-		}
+		m.sysctl("warehouse", name)
 	}
 	until(t, 5*time.Second, "the warehouse forwards again", func() bool { return m.lanSettings("warehouse") == forwarding })
 	m.must(admin, "site", "set", "warehouse", "--no-gateways")
