@@ -139,8 +139,8 @@ func (p *patient) ipv6() wire.Finding {
 func (p *patient) problems() []wire.Finding {
 	var out []wire.Finding
 	for _, problem := range p.status.Problems {
-		switch {
-		case slices.Contains([]string{"route-conflict", "clock", "backend", blackHole, peers.CodeForwarding}, problem.Code), problem.At == "controller":
+		named := []string{"route-conflict", "clock", "backend", blackHole, peers.CodeForwarding}
+		if slices.Contains(named, problem.Code) || problem.At == "controller" {
 			continue
 		}
 		out = append(out, finding(problem.Code, failed, problem.Hint, "%s", problem.Message))
