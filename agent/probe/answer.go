@@ -10,11 +10,14 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
+
+	"github.com/warren-mesh/warren/peers"
 )
 
 // Limits of answering, for each address.
 const (
 	answersPerSecond = 1000
+	wordsPerSecond   = 10_000 // each host of other sites asks twice a second
 	maxAsk           = 1 << 16
 )
 
@@ -23,6 +26,7 @@ type Prober struct {
 	log   *slog.Logger
 	port  uint16
 	known atomic.Pointer[map[netip.Addr]bool]
+	word  atomic.Pointer[func(netip.Addr, peers.HostID) peers.Word]
 
 	mu      sync.Mutex
 	sockets map[netip.Addr]*net.UDPConn
@@ -95,7 +99,7 @@ func (p *Prober) Close() {
 }
 
 func (p *Prober) serve(socket *net.UDPConn) {
-	limit := rate.NewLimiter(answersPerSecond, answersPerSecond)
+	limit, words := rate.NewLimiter(answersPerSecond, answersPerSecond), rate.NewLimiter(wordsPerSecond, wordsPerSecond)
 	buf := make([]byte, maxAsk)
 	for {
 		n, from, err := socket.ReadFromUDPAddrPort(buf)
@@ -106,10 +110,18 @@ func (p *Prober) serve(socket *net.UDPConn) {
 			continue // an ICMP error of an earlier answer
 		}
 		known := *p.known.Load()
-		if !known[from.Addr().Unmap()] || !limit.Allow() {
+		if !known[from.Addr().Unmap()] {
 			continue
 		}
-		if reply := Reply(buf[:n]); reply != nil {
+		var reply []byte
+		if isWatch(buf[:n]) {
+			if words.Allow() {
+				reply = p.wordTo(from.Addr().Unmap(), buf[:n])
+			}
+		} else if limit.Allow() {
+			reply = Reply(buf[:n])
+		}
+		if reply != nil {
 			// Who asked notices by itself that no answer comes.
 			_, _ = socket.WriteToUDPAddrPort(reply, from)
 		}

@@ -6,7 +6,7 @@ import "encoding/binary"
 const Port = 51829
 
 // A packet is "WRNP", version, kind, sequence number (2 bytes), nonce (8), and in a reply the length of the
-// question (2); numbers are big endian. A question is padded with zeros.
+// question (2); numbers are big endian. A question is padded with zeros. Those to gateways are in word.go.
 const (
 	magic       = "WRNP"
 	version     = 1
