@@ -35,6 +35,7 @@ type Kernel interface {
 
 // Prober measures tunnels from inside.
 type Prober interface {
+	Watcher
 	// Answer makes it answer on these addresses of this host, to these peers and nobody else.
 	Answer(own []netip.Addr, known []netip.Addr)
 	// Ping asks the agent behind an address count times, and for the largest packet up to mtu that
@@ -42,6 +43,16 @@ type Prober interface {
 	Ping(ctx context.Context, to netip.Addr, mtu, count int, each func(wire.PingReply)) (wire.PingSummary, error)
 	// Nudge sends one question to the agent behind an address, and does not wait for the answer.
 	Nudge(to netip.Addr)
+}
+
+// Watcher asks gateways how they are, and says how this host is.
+type Watcher interface {
+	// Speak has it say this host's word to known peers that ask for it, each from an address and sending to a
+	// gateway; nil for nothing to say.
+	Speak(word func(from netip.Addr, using peers.HostID) peers.Word)
+	// Watch gives a function that asks a gateway for its word without waiting, and says to which gateway this host
+	// sends. What is heard is told until ctx ends; refused means that the machine answers and its agent does not run.
+	Watch(ctx context.Context, from, to netip.Addr, heard func(w peers.Word, refused bool)) (ask func(using peers.HostID))
 }
 
 // Doctor looks for the known causes of trouble.

@@ -23,6 +23,12 @@ func (deafProber) Answer([]netip.Addr, []netip.Addr) {}
 
 func (deafProber) Nudge(netip.Addr) {}
 
+func (deafProber) Speak(func(netip.Addr, peers.HostID) peers.Word) {}
+
+func (deafProber) Watch(context.Context, netip.Addr, netip.Addr, func(peers.Word, bool)) func(peers.HostID) {
+	return func(peers.HostID) {}
+}
+
 func (deafProber) Ping(context.Context, netip.Addr, int, int, func(wire.PingReply)) (wire.PingSummary, error) {
 	return wire.PingSummary{}, nil
 }

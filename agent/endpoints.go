@@ -58,10 +58,15 @@ func candidates(local []netip.Addr, pinned []peers.Endpoint, port uint16, overla
 	return out[:min(len(out), maxCandidates)]
 }
 
-// overlays are the ranges of the mesh, as far as they are known.
+// overlays are addresses that are not the host's own, or not for long: the ranges of the mesh, and the virtual address
+// of its site.
 func (l *loop) overlays() []netip.Prefix {
 	if l.plan == nil {
 		return nil
 	}
-	return []netip.Prefix{l.plan.want.Mesh.Overlay, l.plan.want.Mesh.Overlay6}
+	out := []netip.Prefix{l.plan.want.Mesh.Overlay, l.plan.want.Mesh.Overlay6}
+	if own := l.plan.want.OwnSite(); own != nil && own.Virtual.IsValid() {
+		out = append(out, netip.PrefixFrom(own.Virtual, own.Virtual.BitLen()))
+	}
+	return out
 }

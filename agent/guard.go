@@ -21,6 +21,7 @@ const (
 type guarded struct {
 	guard     peers.Guard
 	connected []netip.Prefix
+	doubled   bool
 }
 
 // guard gives the plan its guard.
@@ -37,9 +38,10 @@ func (l *loop) guard(want *peers.Plan) {
 		}
 		return a.Bits() - b.Bits()
 	})
-	if g := l.plan.guarded; g == nil || !slices.Equal(g.connected, connected) {
-		l.plan.guarded = &guarded{connected: connected, guard: l.plan.want.CompileGuard(peers.GuardOptions{
-			Off: l.NoFirewall, NoLeak: l.NoLeakGuard, Connected: connected,
+	doubled := !want.Doubling.IsEmpty()
+	if g := l.plan.guarded; g == nil || !slices.Equal(g.connected, connected) || g.doubled != doubled {
+		l.plan.guarded = &guarded{connected: connected, doubled: doubled, guard: l.plan.want.CompileGuard(peers.GuardOptions{
+			Off: l.NoFirewall, NoLeak: l.NoLeakGuard, Connected: connected, Doubled: doubled,
 		})}
 	}
 	want.Guarded = &l.plan.guarded.guard

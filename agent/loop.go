@@ -40,6 +40,8 @@ type loop struct {
 	built   peers.Generation // the newest one whose interface this host had
 	kept    peers.Moved      // how far this host is with leaving a generation, as on disk
 	trials  trials
+	scout   *scout
+	briefed briefed
 	clock   clock
 	// keptGuard is the digest of the guard that is on disk, or on its way there.
 	keptGuard string
@@ -52,12 +54,14 @@ type loop struct {
 func (a *Agent) Run(ctx context.Context) error {
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(a.cfg.Store)}
 	l.trials.results = make(chan []outcome, 1)
+	l.scout = newScout(l.Prober, l.Log)
 	stopSaver := l.saver.start()
 	defer stopSaver()
 	ctx, cancel := context.WithCancel(ctx)
 	defer l.tasks.Wait()
 	defer cancel()
 	defer close(a.board.closed)
+	l.tasks.Go(func() { l.scout.run(ctx) })
 	defer l.unfollow()
 	defer func() { l.noteClock() }()
 	l.events.open(ctx, l.Kernel, l.Log)
@@ -82,6 +86,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			l.events.note(open)
 		case r := <-l.saver.results:
 			l.saved(r)
+		case <-l.scout.news:
+			l.turn(ctx, byPlan)
 		case found := <-l.trials.results:
 			l.tried(ctx, found)
 		case order := <-a.orders:

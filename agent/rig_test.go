@@ -219,6 +219,7 @@ type silentProber struct {
 	asked      int
 	nudges     int
 	nudged     func(to netip.Addr)
+	gateways
 }
 
 // lose makes it lose packets that are larger, or with mute all.

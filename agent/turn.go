@@ -25,6 +25,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.seen.tried = time.Now()
 	defer l.work.counted(l.seen.tried)
 	if l.plan == nil {
+		l.scout.tell(ctx, briefing{})
 		return
 	}
 	l.makeKeys()
@@ -36,6 +37,10 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	now := time.Now()
 	l.watchClock(now)
 	want := l.feasible()
+	if l.briefed.plan != l.plan {
+		l.briefScout(ctx, &want) // before anything moves: it goes on with what there is
+	}
+	l.choose(&want)
 	l.guard(&want)
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.trouble.set(fromForwarding, peers.ForwardingProblems(&want, &l.seen.state)...)
@@ -58,6 +63,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 		l.done()
 	}
 	l.noteMoves(want)
+	l.briefScout(ctx, &want)
 	good := l.seen.state
 	l.healing.good = &good
 	l.keepGuard(&want)

@@ -92,6 +92,7 @@ type SetSite struct {
 	Name     string       `json:"name"`
 	Prefixes []SitePrefix `json:"prefixes,omitempty"`
 	Gateways []string     `json:"gateways,omitempty"`
+	Virtual  netip.Addr   `json:"virtual_ip,omitzero"` // see Site
 }
 
 // RemoveSite removes a site that no host and no valid token uses.
@@ -209,6 +210,7 @@ func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 		Apply{}.Kind():            decodeAs[Apply],
 		ConfirmApply{}.Kind():     decodeAs[ConfirmApply],
 		TakeBack{}.Kind():         decodeAs[TakeBack],
+		DrainHost{}.Kind():        decodeAs[DrainHost],
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 func Diff(s State, p Plan) []Step {
 	d := newDiffer(s, p)
 	d.guard()
+	d.double()
 	for i := range p.Interfaces {
 		d.link(&p.Interfaces[i])
 	}
@@ -27,6 +28,7 @@ func Diff(s State, p Plan) []Step {
 	}
 	d.forwarding()
 	d.routes()
+	d.virtual()
 	d.sweep()
 	return slices.Concat(d.build, d.move, d.unroute, d.shrink)
 }

@@ -11,9 +11,12 @@ type Electorate struct {
 	Self     HostID
 	Gateways []HostID // in order of priority
 	Seen     map[HostID]Observed
-	// Moved says that no host of another site sends to Self any more.
+	// Moved says that no host of another site sends to Self any more, after Self has told them to send to Choice.To.
 	Moved bool
 }
+
+// staleAfter is when what a gateway has said before a handover has been replaced by what it says after it.
+const staleAfter = 2 * time.Second
 
 // A Choice is the gateway by which a host reaches a site, or, for a gateway of the site itself, the one that
 // takes what the LAN sends.
@@ -107,7 +110,9 @@ func (e *Electorate) follows(was Choice, to HostID, now time.Time) bool {
 	case to == "" || to == was.Gateway || !slices.Contains(e.Gateways, to) || !next.Fit:
 		return false
 	case to == e.Self:
-		return !present.Word.Home // the LAN's packets come here when the others do so no more
+		// The LAN's packets come here when they go there no more. What is known of that gateway may be of before it
+		// was handed over to.
+		return !present.Word.Home && !next.Word.Draining && now.Sub(was.At) >= staleAfter
 	case present.Word.Draining:
 		return !next.Word.Draining
 	}
@@ -133,8 +138,8 @@ func (e *Electorate) handOver(was Choice, now time.Time) Choice {
 func (e *Electorate) successor(was Choice, now time.Time) HostID {
 	self := e.Seen[e.Self]
 	best := e.best(e.Self, now)
-	if best == "" || e.Seen[best].Word.Draining {
-		return ""
+	if best == "" || e.Seen[best].Word.Draining || e.Seen[best].Word.Doubles {
+		return "" // two that send to each other what comes from the LAN would never end
 	}
 	if self.Word.Draining {
 		return best
@@ -174,7 +179,8 @@ func (e *Electorate) Says(c Choice) HostID {
 	case c.Gateway == e.Self || c.Gateway == "":
 		return c.Gateway
 	}
-	if s := e.Seen[c.Gateway]; s.Fit && slices.Contains(e.Gateways, s.Word.Acting) {
+	s := e.Seen[c.Gateway]
+	if next := e.Seen[s.Word.Acting]; s.Fit && next.Fit && slices.Contains(e.Gateways, s.Word.Acting) {
 		return s.Word.Acting
 	}
 	return c.Gateway

@@ -273,6 +273,22 @@ func TestElectDrainWithoutOther(t *testing.T) {
 	w.agree("gw1")
 }
 
+// TestElectStale: who has handed over does not take what it knew before for an invitation to come back.
+func TestElectStale(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	long := now.Add(-time.Hour)
+	e := peers.Electorate{Self: "gw1", Gateways: []peers.HostID{"gw1", "gw2"}, Moved: true, Seen: map[peers.HostID]peers.Observed{
+		"gw1": peers.Observed{}.Answered(peers.Word{Draining: true, Home: true}, long),
+		"gw2": peers.Observed{}.Answered(peers.Word{Acting: "gw1"}, long),
+	}}
+	c := e.Elect(peers.Choice{Gateway: "gw1", To: "gw2"}, now)
+	for range 3 {
+		if c = e.Elect(c, now); c.Gateway != "gw2" {
+			t.Fatalf("after the handover it is %s", c.Gateway)
+		}
+	}
+}
+
 // TestElectRivals: two gateways that did not hear of each other for a while.
 func TestElectRivals(t *testing.T) {
 	w := newWard(t, 2, 3)

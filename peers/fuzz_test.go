@@ -31,6 +31,7 @@ func everyOp() []peers.Op {
 		rekeyMesh("controller", "controller-2"),
 		peers.SucceedMesh{To: identityOf("controller-2").Identity()},
 		peers.SetPolicy{Policy: ordersPolicy()},
+		peers.DrainHost{ID: idOf("shop"), Drain: true},
 		peers.LabelHost{ID: idOf("shop"), Set: map[string]string{"role": "till"}, Remove: []string{"old"}},
 		peers.Apply{Ops: peers.Ops{peers.SetMesh{MTU: &mtu}, peers.RemoveSite{Name: "shop"}}, Within: 60},
 		peers.ConfirmApply{Revision: 7},

@@ -65,7 +65,7 @@ func (r *Roles) targets(h *Host, selectors []Selector) []netip.Prefix {
 		out = append(out, within(s.Prefix, self.prefixes)...)
 	}
 	if !r.gateways[h.Name] {
-		return outermost(out)
+		return Outermost(out)
 	}
 	lan := end{site: h.Site, prefixes: r.lans[h.Site]}
 	for _, s := range selectors {
@@ -75,7 +75,7 @@ func (r *Roles) targets(h *Host, selectors []Selector) []netip.Prefix {
 			out = append(out, lan.prefixes...)
 		}
 	}
-	return outermost(out)
+	return Outermost(out)
 }
 
 // within is what a prefix and each of others have in common.
@@ -92,8 +92,8 @@ func within(p netip.Prefix, others []netip.Prefix) (out []netip.Prefix) {
 	return out
 }
 
-// outermost sorts prefixes and leaves out those that lie within others.
-func outermost(list []netip.Prefix) []netip.Prefix {
+// Outermost sorts prefixes and leaves out those that lie within others.
+func Outermost(list []netip.Prefix) []netip.Prefix {
 	slices.SortFunc(list, comparePrefixes)
 	out := list[:0]
 	for _, p := range list {
@@ -134,7 +134,7 @@ func (p *Plan) sources(rule *GateRule) []netip.Prefix {
 			}
 		}
 	}
-	return outermost(out)
+	return Outermost(out)
 }
 
 // names reports whether a selector that names hosts names a peer.

@@ -85,6 +85,9 @@ func (t *guardText) wall(w *Wall) {
 		if w.Policy != nil {
 			away = append(away, `oifname "wrn*" return`)
 		}
+		if w.Doubled {
+			away = append(away, fmt.Sprintf("meta mark %#x return", DoubleMark))
+		}
 		t.base("leave", "postrouting", "srcnat + 10", slices.Concat([]string{`oifname "lo" return`}, away,
 			[]string{"udp sport " + ports + " return"}, inside("daddr", w.Inside, CounterLeaked))...)
 	case w.Policy != nil:

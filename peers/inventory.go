@@ -97,6 +97,8 @@ type Host struct {
 	Keys      []HostKey    `json:"keys"`             // by generation, ascending
 	Former    []Handover   `json:"former,omitempty"` // the identities before this one, the first one first
 	Rekey     *time.Time   `json:"rekey,omitempty"`  // since when an admin wants it to have a new identity
+	// Draining says that it is to be left by everybody, as a gateway.
+	Draining bool `json:"draining,omitempty"`
 	// Labels are what selectors of a policy may ask for.
 	Labels map[string]string `json:"labels,omitempty"`
 }
@@ -140,6 +142,9 @@ type Site struct {
 	Name     string       `json:"name"`
 	Prefixes []SitePrefix `json:"prefixes,omitempty"`
 	Gateways []string     `json:"gateways,omitempty"` // host names, in order of priority
+	// Virtual is the address, on the LAN, of whichever gateway acts; invalid for none. It is for LANs that cannot
+	// learn by themselves which gateway to send to.
+	Virtual netip.Addr `json:"virtual_ip,omitzero"`
 }
 
 // A Token lets hosts of one site enrol.

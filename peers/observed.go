@@ -43,6 +43,7 @@ type Word struct {
 	Cut      bool // it hears of no host of another site
 	Home     bool // it takes what the LAN sends: it acts in its own eyes
 	Used     bool // a host of another site says that it sends to it
+	Doubles  bool // it sends what comes from the LAN to another gateway, too
 	Near     netip.Addr
 	Near6    netip.Addr // its addresses on the LAN; invalid for none
 }

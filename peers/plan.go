@@ -36,6 +36,10 @@ type Plan struct {
 	// Loose lets packets for other sites leave by any way while there is no tunnel: the host's operator wants no
 	// leak guard.
 	Loose bool `json:"-"`
+	// Virtual is the virtual address of the host's own site, while the host has to have it.
+	Virtual netip.Addr `json:"-"`
+	// Doubling is which packets the host sends a second time.
+	Doubling Doubling `json:"-"`
 	// Lost are peers that somebody else has removed from an interface of this host. It starts their handshakes, too.
 	Lost map[AttemptKey]bool `json:"-"`
 	// Acting are the gateways by which the host reaches other sites, by the names of these. Of sites that are not
@@ -80,6 +84,7 @@ type Self struct {
 	Joined   Revision   `json:"joined"`
 	Origin   HostID     `json:"origin,omitempty"` // with which it has enrolled, where that was another one
 	Rekey    bool       `json:"rekey,omitempty"`  // it shall make a new identity now
+	Draining bool       `json:"draining,omitempty"`
 }
 
 // origin is the id with which the host has enrolled.

@@ -96,6 +96,7 @@ func (pl *Planner) Alone(id HostID) (Plan, error) {
 		},
 		Sites: pl.sitesOf(h), Gate: pl.roles.gate(inv, h),
 	}
+	p.Self.Draining = h.Draining
 	p.Self.Rekey = h.Rekey != nil && len(m.Generations) == 1
 	if from := h.Origin(); from != h.ID {
 		p.Self.Origin = from

@@ -25,7 +25,37 @@ func (op SetSite) apply(d *draft) {
 			d.refuse("gateway-twice", where, "", "host %q is named twice", name)
 		}
 	}
-	d.putSite(Site{Name: op.Name, Prefixes: slices.Clone(op.Prefixes), Gateways: slices.Clone(op.Gateways)})
+	d.checkVirtual(at, op)
+	d.putSite(Site{
+		Name: op.Name, Prefixes: slices.Clone(op.Prefixes), Gateways: slices.Clone(op.Gateways), Virtual: op.Virtual,
+	})
+}
+
+// checkVirtual checks the virtual address of a site: one of its LAN, of which no host is known to have it.
+func (d *draft) checkVirtual(site string, op SetSite) {
+	at := site + "/virtual_ip"
+	if !op.Virtual.IsValid() {
+		return
+	}
+	within := slices.IndexFunc(op.Prefixes, func(p SitePrefix) bool { return p.Prefix.IsValid() && p.Prefix.Contains(op.Virtual) })
+	switch {
+	case !op.Virtual.Is4():
+		d.refuse("virtual-ip", at, "", "%v is no IPv4 address: there are no virtual addresses of another kind yet", op.Virtual)
+		return
+	case within < 0:
+		d.refuse("virtual-ip", at, "warren site show "+op.Name, "%v is in no network of the site", op.Virtual)
+		return
+	case len(op.Gateways) == 0:
+		d.refuse("virtual-ip", at, "warren site set "+op.Name+" --gateway HOST", "%v would be nobody's: the site has no gateway", op.Virtual)
+	}
+	if r := RangeOf(op.Prefixes[within].Prefix); r.First == op.Virtual || r.Last == op.Virtual {
+		d.refuse("virtual-ip", at, "", "%v is the first or the last address of %v, which no host can have", op.Virtual, op.Prefixes[within].Prefix)
+	}
+	for _, h := range d.next.SortedHosts() {
+		if slices.ContainsFunc(h.Endpoints, func(e Endpoint) bool { return e.Address.Addr() == op.Virtual }) {
+			d.refuse("virtual-ip", at, "", "%v is the address of host %q", op.Virtual, h.Name)
+		}
+	}
 }
 
 func (d *draft) checkSitePrefix(at string, op SetSite, index int, p SitePrefix) {

@@ -87,6 +87,7 @@ type PlanSite struct {
 	Gateways []HostID       `json:"gateways"` // in order of priority, also those that are in nobody's plan
 	// Networks are those of Prefixes in their order, with what only hosts of the site itself are told.
 	Networks []SitePrefix `json:"networks,omitempty"`
+	Virtual  netip.Addr   `json:"virtual_ip,omitzero"` // on the LAN, of the gateway that acts; only told to hosts of the site
 }
 
 // Equal reports whether two are the same.
@@ -109,7 +110,7 @@ func (inv *Inventory) planSites() []PlanSite {
 				byName[h.Name] = id
 			}
 		}
-		site := PlanSite{Name: s.Name, Prefixes: s.Known(), Networks: s.Prefixes}
+		site := PlanSite{Name: s.Name, Prefixes: s.Known(), Networks: s.Prefixes, Virtual: s.Virtual}
 		for _, name := range s.Gateways {
 			if id, ok := byName[name]; ok {
 				site.Gateways = append(site.Gateways, id)
@@ -132,7 +133,7 @@ func (pl *Planner) sitesOf(h *Host) []PlanSite {
 		case s.Name == h.Site:
 			out = append(out, s)
 		case role.Meets(pl.roles.lan(s.Name)):
-			s.Networks = nil
+			s.Networks, s.Virtual = nil, netip.Addr{}
 			out = append(out, s)
 		}
 	}

@@ -25,6 +25,9 @@ type State struct {
 	// Forwarding is of all links but the loopback.
 	Forwarding []Forwarding
 	Forward6   Forward6
+	// Doubling are the tables by which packets are sent a second time.
+	Doubling Table
+	Local    []Local // addresses of the host on links that are not ours, without link-local ones
 	// Knocks are the addresses from which somebody has begun a handshake in the last moments.
 	Knocks []netip.Addr
 }
@@ -69,6 +72,16 @@ type Foreign struct {
 	Link   string
 	// Connected says that it is there for an address that the host has in it.
 	Connected bool
+	// Down says that its link has no carrier.
+	Down bool
+}
+
+// A Local is an address of the host on a link that is not ours.
+type Local struct {
+	Prefix netip.Prefix // the address, and the length of its network
+	Link   string
+	// Virtual says that it is ours: the virtual address of a site, by its label or protocol.
+	Virtual bool
 }
 
 // LinkNamed finds a link of the state.

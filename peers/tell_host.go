@@ -28,6 +28,10 @@ func (e Entry) tellHost(op Op) string {
 		if after != nil {
 			return after.tellLabels()
 		}
+	case DrainHost:
+		if after != nil {
+			return op.tell(after)
+		}
 	case RemoveHost:
 		if before != nil {
 			return fmt.Sprintf("host %s is removed, it was %s", before.Name, before.State)

@@ -60,6 +60,12 @@ func Undone(before, now State, p Plan, steps []Step) []Undoing {
 func untouched(before, now State) State {
 	out := before
 	out.Foreign, out.IPv6 = now.Foreign, now.IPv6
+	out.Local = slices.DeleteFunc(slices.Clone(before.Local), func(l Local) bool { return !l.Virtual })
+	for _, l := range now.Local {
+		if !l.Virtual {
+			out.Local = append(out.Local, l)
+		}
+	}
 	out.Links = slices.Clone(before.Links)
 	for i := range out.Links {
 		link := &out.Links[i]

@@ -25,6 +25,7 @@ type GuardOptions struct {
 	Off       bool           // no rule at all
 	NoLeak    bool           // nothing is kept in tunnels
 	Connected []netip.Prefix // networks of the host's own that a mesh never takes away
+	Doubled   bool           // packets are sent a second time
 }
 
 // A Wall is the part of a guard that lets packets pass or not.
@@ -35,6 +36,8 @@ type Wall struct {
 	Own    []netip.Addr // of this host in the mesh
 	Flows  []Passage
 	NAT    []Translation `json:",omitempty"` // between the host's site and the mesh
+	// Doubled lets the second copies of packets from the host's LAN go back there (Doubling).
+	Doubled bool `json:",omitempty"`
 
 	sum string // see digest
 }
@@ -59,7 +62,7 @@ func (p *Plan) CompileGuard(o GuardOptions) Guard {
 	}
 	in := &p.Interfaces[0]
 	base := in.Port - uint16(in.Generation.Slot())
-	w := &Wall{Policy: p.Filter(), Ports: []uint16{base, base + 1}, Own: []netip.Addr{p.Self.Address, p.Self.Address6}}
+	w := &Wall{Policy: p.Filter(), Ports: []uint16{base, base + 1}, Own: []netip.Addr{p.Self.Address, p.Self.Address6}, Doubled: o.Doubled}
 	w.NAT = p.translations()
 	if !o.NoLeak {
 		inside := []netip.Prefix{p.Mesh.Overlay, p.Mesh.Overlay6}

@@ -48,6 +48,12 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 		return k.setGuard(s.Guard)
 	case peers.DelGuard:
 		return k.delGuard()
+	case peers.SetDoubling:
+		return k.setDoubling(s)
+	case peers.SetVirtual:
+		return k.setVirtual(s)
+	case peers.DelVirtual:
+		return k.delVirtual(s)
 	}
 	return fmt.Errorf("unknown step %T", group[0])
 }

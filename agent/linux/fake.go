@@ -24,6 +24,8 @@ type Fake struct {
 	links    map[string]*fakeLink
 	routes   fakeRoutes
 	foreign  []peers.Foreign
+	locals   []peers.Local
+	doubling peers.Doubling
 	guard    peers.Table
 	knocks   []netip.Addr
 	forwards map[string]peers.Forwarding // by link
@@ -58,7 +60,8 @@ func (f *Fake) Observe(ctx context.Context) (peers.State, error) {
 	defer f.mu.Unlock()
 	s := peers.State{
 		IPv6: f.ipv6, Guard: f.guard, Knocks: slices.Clone(f.knocks),
-		Routes: slices.Clone(f.routes.list), Foreign: slices.Clone(f.foreign),
+		Routes: slices.Clone(f.routes.list), Foreign: slices.Clone(f.foreign), Local: slices.Clone(f.locals),
+		Doubling: peers.Table{There: !f.doubling.IsEmpty(), Digest: f.doubling.Digest()},
 	}
 	for _, name := range linkNames() {
 		if l := f.links[name]; l != nil {
@@ -145,6 +148,14 @@ func (f *Fake) SetForeign(foreign ...peers.Foreign) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.foreign = slices.Clone(foreign)
+	f.wake()
+}
+
+// SetLocal says which addresses others have given to links of this host that are not ours.
+func (f *Fake) SetLocal(local ...peers.Local) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.locals = slices.Clone(local)
 	f.wake()
 }
 

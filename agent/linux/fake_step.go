@@ -40,6 +40,15 @@ func (f *Fake) do(step peers.Step) error {
 	case peers.DelGuard:
 		f.guard = peers.Table{}
 		return nil
+	case peers.SetDoubling:
+		f.doubling = s.Doubling
+		return nil
+	case peers.SetVirtual:
+		f.locals = append(f.locals, peers.Local{Prefix: netip.PrefixFrom(s.Address, 32), Link: s.Link, Virtual: true})
+		return nil
+	case peers.DelVirtual:
+		f.locals = slices.DeleteFunc(f.locals, func(l peers.Local) bool { return l.Virtual && l.Prefix.Addr() == s.Address })
+		return nil
 	case peers.SetRoute:
 		return f.setRoute(s.Route)
 	case peers.DelRoute:

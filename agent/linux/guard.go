@@ -26,7 +26,10 @@ type guard struct {
 	ask   map[int]*nl.SocketHandle // reads
 	fault error                    // why there is no way
 	seen  peers.Table              // at the generation
-	at    uint32                   // generation of the ruleset, which every change of it counts up; 0 for none
+	// doubled is what sends packets a second time, at the generation doubledAt.
+	doubled   peers.Table
+	doubledAt uint32
+	at        uint32 // generation of the ruleset, which every change of it counts up; 0 for none
 }
 
 // openGuard opens it. A kernel that has no nf_tables is found out by asking it.
@@ -179,9 +182,9 @@ func (g *guard) read() (peers.Table, error) {
 }
 
 // isGuard says whether an object is in the table of our name.
-func isGuard(row []byte) bool {
-	return textOf(attribute(row, unix.NFTA_TABLE_NAME)) == peers.GuardTable
-}
+func isGuard(row []byte) bool { return tableOf(row) == peers.GuardTable }
+
+func tableOf(row []byte) string { return textOf(attribute(row, unix.NFTA_TABLE_NAME)) }
 
 // digestOf holds the marks of rules against each other; false where one is missing, foreign or out of turn.
 func digestOf(rules [][]byte) (digest string, ok bool) {

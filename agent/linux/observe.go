@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -42,7 +43,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 		}
 	}
 	k.ways.forget(time.Now())
-	if err := k.addresses(&s); err != nil {
+	if err := k.addresses(&s, own); err != nil {
 		return peers.State{}, err
 	}
 	if err := k.routes(&s, netlink.FAMILY_V4, own); err != nil {
@@ -52,6 +53,7 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 		return peers.State{}, err
 	}
 	s.Guard = k.guard.table()
+	s.Doubling = k.guard.doubling()
 	s.Knocks = k.guard.knocks(s.Guard)
 	if !hasIPv6() {
 		return s, nil
@@ -88,21 +90,30 @@ func (k *Kernel) observeLink(link netlink.Link) peers.Link {
 	return l
 }
 
-// addresses gives the links of a state their addresses.
-func (k *Kernel) addresses(s *peers.State) error {
+// addresses gives the links of a state their addresses, and the state those of other links.
+func (k *Kernel) addresses(s *peers.State, own map[int]string) error {
 	all, err := dump(func() ([]netlink.Addr, error) { return k.rt.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("read addresses: %v", err)
 	}
+	names := maps.Clone(own)
 	for i := range all {
-		prefix := prefixOf(all[i].IPNet)
-		if !prefix.IsValid() || prefix.Addr().IsLinkLocalUnicast() {
+		a := &all[i]
+		prefix := prefixOf(a.IPNet)
+		if !prefix.IsValid() || prefix.Addr().IsLinkLocalUnicast() || a.LinkIndex == loopback {
 			continue
 		}
+		ours := false
 		for j := range s.Links {
-			if s.Links[j].Index == all[i].LinkIndex {
+			if s.Links[j].Index == a.LinkIndex {
 				s.Links[j].Addresses = append(s.Links[j].Addresses, prefix)
+				ours = true
 			}
+		}
+		if !ours {
+			s.Local = append(s.Local, peers.Local{
+				Prefix: prefix, Link: k.nameOf(a.LinkIndex, names), Virtual: a.Label == peers.VirtualLabel,
+			})
 		}
 	}
 	return nil

@@ -29,6 +29,7 @@ type found struct {
 	peers.Route
 	ours bool
 	near bool // the kernel added it for an address
+	down bool // its link has no carrier
 	link int  // 0 for one of ours that leads nowhere
 }
 
@@ -56,7 +57,7 @@ func (k *Kernel) routes(s *peers.State, family int, own map[int]string) error {
 		f := &all[i]
 		if !f.ours {
 			s.Foreign = append(s.Foreign, peers.Foreign{
-				Prefix: f.Prefix, Link: k.nameOf(f.link, names), Connected: f.near,
+				Prefix: f.Prefix, Link: k.nameOf(f.link, names), Connected: f.near, Down: f.down,
 			})
 			continue
 		}
@@ -72,6 +73,7 @@ func (k *Kernel) routes(s *peers.State, family int, own map[int]string) error {
 func find(r *netlink.Route) found {
 	f := found{
 		ours: r.Protocol == peers.RouteProtocol, near: r.Protocol == unix.RTPROT_KERNEL, link: r.LinkIndex,
+		down: r.Flags&(unix.RTNH_F_LINKDOWN|unix.RTNH_F_DEAD) != 0,
 	}
 	f.Prefix = prefixOf(r.Dst).Masked()
 	if source, ok := netip.AddrFromSlice(r.Src); ok {

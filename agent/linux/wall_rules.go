@@ -58,6 +58,9 @@ func (c *compiled) keepIn(w *peers.Wall, away rule) {
 	if w.Policy != nil {
 		leave = append(leave, rule{via(expr.MetaKeyOIFNAME, ours), then(expr.VerdictReturn, "")})
 	}
+	if w.Doubled {
+		leave = append(leave, rule{marked(), then(expr.VerdictReturn, "")})
+	}
 	leave = append(leave, rule{onUDP(srcPort, w.Ports...), then(expr.VerdictReturn, "")})
 	c.chains = append(c.chains,
 		hook("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw,

@@ -182,7 +182,11 @@ const (
 // does, to be safe.
 func (s *subscription) concerns(m *syscall.NetlinkMessage) bool {
 	if s.topic == ruleset {
-		return len(m.Data) < sizeofNfgenmsg || isGuard(m.Data[sizeofNfgenmsg:])
+		if len(m.Data) < sizeofNfgenmsg {
+			return true
+		}
+		table := tableOf(m.Data[sizeofNfgenmsg:])
+		return table == peers.GuardTable || table == peers.DoubleTable
 	}
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:

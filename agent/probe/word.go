@@ -31,6 +31,7 @@ const (
 	flagCut
 	flagHome
 	flagUsed
+	flagDoubles
 )
 
 // A question is what a gateway is told by who asks it.
@@ -77,6 +78,7 @@ func (q question) answer(w peers.Word) []byte {
 func flagsOf(w peers.Word) (flags byte) {
 	for flag, set := range map[byte]bool{
 		flagDraining: w.Draining, flagCut: w.Cut, flagHome: w.Home, flagUsed: w.Used,
+		flagDoubles: w.Doubles,
 	} {
 		if set {
 			flags |= flag
@@ -97,7 +99,7 @@ func parseWord(b []byte, asked packet) (w peers.Word, ok bool) {
 	flags := b[headerLength+1]
 	w = peers.Word{
 		LAN: peers.Leg(b[headerLength+2]), Draining: flags&flagDraining != 0, Cut: flags&flagCut != 0,
-		Home: flags&flagHome != 0, Used: flags&flagUsed != 0,
+		Home: flags&flagHome != 0, Used: flags&flagUsed != 0, Doubles: flags&flagDoubles != 0,
 	}
 	near, near6 := netip.AddrFrom4([4]byte(b[headerLength+3:])), netip.AddrFrom16([16]byte(b[headerLength+7:]))
 	if !near.IsUnspecified() {
@@ -125,6 +127,10 @@ func readID(b []byte) (peers.HostID, bool) {
 // Speak has the prober ask for its host's word whenever a known peer asks. It says from where, and to which
 // gateway that peer sends. It is called by several goroutines.
 func (p *Prober) Speak(word func(from netip.Addr, using peers.HostID) peers.Word) {
+	if word == nil {
+		p.word.Store(nil)
+		return
+	}
 	p.word.Store(&word)
 }
 

@@ -216,6 +216,12 @@ func (c *Controller) apply(op peers.Op) error {
 	return nil
 }
 
+// AddHostAt is AddHost for a site that there is.
+func (c *Controller) AddHostAt(site, name, endpoint string) peers.HostID {
+	c.tb.Helper()
+	return c.addHost(name, endpoint, func(t *peers.CreateToken) { t.Site = site })
+}
+
 // Token makes an enrolment token for the site "shop".
 func (c *Controller) Token(edit ...func(*peers.CreateToken)) *wire.Token {
 	c.tb.Helper()
@@ -235,11 +241,16 @@ func (c *Controller) Token(edit ...func(*peers.CreateToken)) *wire.Token {
 // AddHost enrols a host that has no agent, with keys of all generations.
 func (c *Controller) AddHost(name string, endpoint string) peers.HostID {
 	c.tb.Helper()
+	return c.addHost(name, endpoint)
+}
+
+func (c *Controller) addHost(name, endpoint string, edit ...func(*peers.CreateToken)) peers.HostID {
+	c.tb.Helper()
 	id, err := key.NewIdentityKey(rand.Reader)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	op := peers.EnrollHost{Token: c.Token().ID, Identity: id.Identity(), Name: name, Port: 51820, Endpoints: []peers.Endpoint{{
+	op := peers.EnrollHost{Token: c.Token(edit...).ID, Identity: id.Identity(), Name: name, Port: 51820, Endpoints: []peers.Endpoint{{
 		Kind: peers.EndpointPinned, Address: netip.MustParseAddrPort(endpoint),
 	}}}
 	for _, g := range c.Inventory().Mesh.Generations {
