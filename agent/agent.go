@@ -35,7 +35,6 @@ type Kernel interface {
 
 // Prober measures tunnels from inside.
 type Prober interface {
-	Watcher
 	// Answer makes it answer on these addresses of this host, to these peers and nobody else.
 	Answer(own []netip.Addr, known []netip.Addr)
 	// Ping asks the agent behind an address count times, and for the largest packet up to mtu that
@@ -65,6 +64,7 @@ type Config struct {
 	Kernel    Kernel
 	Store     *store.Store
 	Prober    Prober
+	Watcher   Watcher
 	Doctor    Doctor
 	Log       *slog.Logger
 	Dial      control.Dialer

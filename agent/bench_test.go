@@ -81,7 +81,7 @@ func benchLoop(b *testing.B, p peers.Plan) *loop {
 	}
 	b.Cleanup(func() { _ = files.Close() })
 	a := New(Config{
-		Kernel: linux.NewFake(), Store: files, Prober: deafProber{}, Log: slog.New(slog.DiscardHandler), Port: 51820,
+		Kernel: linux.NewFake(), Store: files, Prober: deafProber{}, Watcher: deafProber{}, Log: slog.New(slog.DiscardHandler), Port: 51820,
 		Addresses: func() ([]netip.Addr, error) { return nil, nil },
 	})
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(files)}

@@ -138,6 +138,7 @@ func (l *loop) report(problems []peers.Problem, s *wire.Status) {
 	r := wire.Report{
 		Problems: &problems, Generation: s.Generation, Backend: s.Backend, Keys: l.me.signed, Peers: l.peerReports(),
 	}
+	r.Gateway = l.scout.report()
 	r.Heir, r.Pin = l.me.heir, l.me.member.NextPin
 	if l.plan != nil && l.plan.applied {
 		r.Revision = l.plan.want.Revision

@@ -54,7 +54,7 @@ type loop struct {
 func (a *Agent) Run(ctx context.Context) error {
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(a.cfg.Store)}
 	l.trials.results = make(chan []outcome, 1)
-	l.scout = newScout(l.Prober, l.Log)
+	l.scout = newScout(l.Watcher, l.Log)
 	stopSaver := l.saver.start()
 	defer stopSaver()
 	ctx, cancel := context.WithCancel(ctx)

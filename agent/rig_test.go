@@ -58,7 +58,7 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	c := agent.Config{
-		Kernel: r.kernel, Store: files, Prober: r.probes, Doctor: noDoctor{}, Hostname: "Shop1.example.com",
+		Kernel: r.kernel, Store: files, Prober: r.probes, Watcher: r.probes, Doctor: noDoctor{}, Hostname: "Shop1.example.com",
 		Log:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Dial: r.c.Dial, Version: "1.2.3", Port: r.port,
 		Addresses: func() ([]netip.Addr, error) { return r.addresses(), nil },

@@ -25,7 +25,7 @@ const (
 // this host is where it is one of them, and decides by peers.Elect. It neither needs the controller nor changes
 // anything: the loop takes what it has decided, and tells it what has become of that.
 type scout struct {
-	prober Prober
+	prober Watcher
 	log    *slog.Logger
 	news   chan struct{} // something was decided
 
@@ -51,7 +51,7 @@ type briefing struct {
 	sites     []peers.PlanSite
 	address   map[peers.HostID]netip.Addr
 	names     map[peers.HostID]string
-	elsewhere map[netip.Addr]bool
+	elsewhere map[netip.Addr]peers.HostID
 	using     map[string]peers.HostID // by which gateway the kernel reaches each site
 	leg       peers.Leg
 	near      netip.Addr
@@ -79,7 +79,7 @@ type post struct {
 	rounds  int  // since the last question
 }
 
-func newScout(p Prober, log *slog.Logger) *scout {
+func newScout(p Watcher, log *slog.Logger) *scout {
 	s := &scout{
 		prober: p, log: log, news: make(chan struct{}, 1), posts: map[peers.HostID]*post{}, asked: map[netip.Addr]asked{},
 		choices: map[string]peers.Choice{}, moves: map[string]uint64{},
@@ -154,7 +154,7 @@ func (s *scout) heard(id peers.HostID, p *post, w peers.Word, refused bool) {
 	if p.seen = was.Answered(w, now); refused {
 		p.seen = was.Refused(now)
 	}
-	if s.brief.elsewhere[p.address] {
+	if s.brief.elsewhere[p.address] != "" {
 		s.heardAt = now
 	}
 	if p.seen.Fit != was.Fit || p.seen.Word != was.Word {
@@ -167,7 +167,7 @@ func (s *scout) speak(from netip.Addr, using peers.HostID) peers.Word {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.brief.elsewhere[from] {
+	if s.brief.elsewhere[from] != "" {
 		s.heardAt = now
 		if was := s.asked[from]; was.using != using {
 			s.asked[from] = asked{using, now}

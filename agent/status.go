@@ -36,6 +36,7 @@ func (l *loop) publish() {
 	s.Restored = l.healing.list()
 	if l.plan != nil {
 		s.Guard = l.guardStatus()
+		s.Sites = l.scout.status(l.plan.want.OwnSite())
 	}
 	own := l.trouble.all()
 	s.Problems = append(own, l.controlProblems(view)...)

@@ -31,6 +31,8 @@ const (
 	codeBlackHole  = "mtu-black-hole"       // large packets are lost on the way
 	codePort       = "port-taken"           // another program has the UDP port of an interface
 	codeContested  = "contested"            // somebody undoes again and again what the agent does
+	codeNoGateway  = "site-unreachable"     // no gateway of a site is fit
+	codeLegDown    = "lan-down"             // this gateway has no way to its LAN
 	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
 )
 
@@ -60,6 +62,7 @@ const (
 	fromController
 	fromGuard
 	fromForwarding
+	fromScout
 	fromDisk
 	lastSource = fromDisk
 )

@@ -44,6 +44,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.guard(&want)
 	l.trouble.set(fromConflicts, peers.Conflicts(want, l.seen.state.Foreign)...)
 	l.trouble.set(fromForwarding, peers.ForwardingProblems(&want, &l.seen.state)...)
+	l.trouble.set(fromScout, l.scout.problems()...)
 	l.trouble.set(fromPins, l.me.pins.Problems(want.Peers, now)...)
 	l.health.note(l.seen.state, &want, now)
 	l.trials.note(&l.seen.state, &want, l.isUp, now)

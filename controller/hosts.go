@@ -53,7 +53,8 @@ func (c *Controller) hostView(h *peers.Host) wire.HostView {
 		Endpoints: append([]peers.Endpoint{}, h.Endpoints...), Keys: append([]peers.HostKey{}, h.Keys...),
 		Problems: append([]peers.Problem{}, page.Problems...),
 	}
-	v.Rekey = h.Rekey
+	v.Rekey, v.Draining = h.Rekey, h.Draining
+	v.Gateway = page.Gateway
 	for _, mark := range c.Inventory().Mesh.Generations {
 		if !h.Key(mark.Number).IsZero() {
 			v.KeySince = &mark.Started
@@ -76,7 +77,7 @@ func (c *Controller) hostView(h *peers.Host) wire.HostView {
 	return v
 }
 
-// SetHost approves, suspends, resumes or revokes a host, or asks it for a new identity.
+// SetHost approves, suspends, resumes, revokes or drains a host, or asks it for a new identity.
 func (c *Controller) SetHost(ctx context.Context, by string, order api.HostOrder) (wire.HostView, error) {
 	var id peers.HostID
 	inv, err := c.change(ctx, by, order.Why, func(inv *peers.Inventory) (peers.Op, error) {
@@ -85,8 +86,11 @@ func (c *Controller) SetHost(ctx context.Context, by string, order api.HostOrder
 			return nil, err
 		}
 		id = h.ID
-		if order.Action == wire.ActionRekey {
+		switch order.Action {
+		case wire.ActionRekey:
 			return peers.OrderRekey{ID: h.ID}, nil
+		case wire.ActionDrain, wire.ActionUndrain:
+			return peers.DrainHost{ID: h.ID, Drain: order.Action == wire.ActionDrain}, nil
 		}
 		state, err := nextState(h, order.Action)
 		return peers.SetHostState{ID: h.ID, State: state}, err

@@ -29,7 +29,7 @@ func siteUnknown(name string) *wire.Fault {
 // siteView is a site that is there.
 func siteView(inv *peers.Inventory, name string) wire.SiteView {
 	s := inv.Sites[name]
-	v := wire.SiteView{Name: name, Prefixes: []wire.SiteNetwork{}, Gateways: append([]string{}, s.Gateways...), Hosts: []string{}}
+	v := wire.SiteView{Name: name, Prefixes: []wire.SiteNetwork{}, Gateways: append([]string{}, s.Gateways...), Hosts: []string{}, Virtual: s.Virtual}
 	for _, p := range s.Prefixes {
 		v.Prefixes = append(v.Prefixes, wire.SiteNetwork{Prefix: p.Prefix, As: p.As, SNAT: p.SNAT})
 	}
@@ -60,7 +60,7 @@ func (c *Controller) SetSite(ctx context.Context, by string, order wire.SiteOrde
 		if s == nil {
 			return peers.SetSite{}, siteUnknown(order.Name)
 		}
-		return peers.SetSite{Name: s.Name, Prefixes: slices.Clone(s.Prefixes), Gateways: s.Gateways}, nil
+		return peers.SetSite{Name: s.Name, Prefixes: slices.Clone(s.Prefixes), Gateways: s.Gateways, Virtual: s.Virtual}, nil
 	})
 }
 
@@ -144,6 +144,12 @@ func amend(op peers.SetSite, order wire.SiteOrder) (peers.SetSite, error) {
 	}
 	if order.Gateways != nil {
 		op.Gateways = order.Gateways
+	}
+	switch {
+	case order.NoVirt:
+		op.Virtual = netip.Addr{}
+	case order.Virtual.IsValid():
+		op.Virtual = order.Virtual
 	}
 	return op, nil
 }

@@ -66,15 +66,15 @@ func (p *Plan) Contested() (out []PlanSite) {
 	return out
 }
 
-// Elsewhere are the overlay addresses of all peers of other sites than the host's own.
-func (p *Plan) Elsewhere() map[netip.Addr]bool {
-	out := make(map[netip.Addr]bool, len(p.Peers))
+// Elsewhere are all peers of other sites than the host's own, by their overlay addresses.
+func (p *Plan) Elsewhere() map[netip.Addr]HostID {
+	out := make(map[netip.Addr]HostID, len(p.Peers))
 	for i := range p.Peers {
 		if p.Peers[i].Site == p.Self.Site {
 			continue
 		}
 		for _, prefix := range p.Peers[i].Prefixes {
-			out[prefix.Addr()] = true
+			out[prefix.Addr()] = p.Peers[i].ID
 		}
 	}
 	return out

@@ -62,6 +62,10 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 		out.Pin = now.Pin
 		tell(urgent)
 	}
+	if now.Gateway != nil && !reflect.DeepEqual(before.Gateway, now.Gateway) {
+		out.Gateway = now.Gateway
+		tell(urgent)
+	}
 	told, peerNews := changedPeers(before.Peers, now.Peers)
 	out.Peers = told
 	tell(peerNews)

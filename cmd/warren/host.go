@@ -52,6 +52,13 @@ func hostVerbs() []hostVerb {
 			from: func(s peers.HostState) bool { return s == peers.HostActive },
 		},
 		{
+			action: wire.ActionUndrain, short: "Have a drained gateway serve again",
+			long: "Have a drained gateway serve again. If it is the first one of its site, traffic goes back to it after it has been\n" +
+				"fit for half a minute, without losing a packet.",
+			done: "%s serves again.",
+			from: func(s peers.HostState) bool { return s == peers.HostActive },
+		},
+		{
 			action: wire.ActionRevoke, short: "Shut a host out for good",
 			long: "Shut a host out for good, as when the machine was stolen. The others drop its tunnels at once, and its\n" +
 				"identity never comes back. It stays in the list until: warren host rm NAME",
@@ -64,7 +71,7 @@ func hostVerbs() []hostVerb {
 
 func (a *app) hostCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "host", Short: "Hosts of the mesh", Example: "  warren host ls"}
-	cmd.AddCommand(a.hostLs(), a.hostShow(), a.hostRm(), a.hostLabel())
+	cmd.AddCommand(a.hostLs(), a.hostShow(), a.hostRm(), a.hostLabel(), a.hostDrain())
 	for _, v := range hostVerbs() {
 		cmd.AddCommand(a.hostVerb(v))
 	}

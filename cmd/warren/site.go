@@ -19,7 +19,10 @@ routers must send what is for the mesh to a gateway; where they cannot, --snat b
 mesh come from the gateway.
 
 Two sites that have the same network need an alias each, by which the mesh knows it: --as behind a --prefix, a free
-network of the same size. 192.168.1.7 is reached as 10.61.1.7 then, by the other site as well.`
+network of the same size. 192.168.1.7 is reached as 10.61.1.7 then, by the other site as well.
+
+Where a site has several gateways, hosts elsewhere find out by themselves which one works. Its LAN has to be told:
+give it a --virtual-ip and make that the LAN's route to the mesh, or let the LAN's own means (VRRP) do it.`
 
 func (a *app) siteCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -114,7 +117,7 @@ func (a *app) siteSet() *cobra.Command {
 			if none {
 				order.Gateways = []string{}
 			}
-			if order.Prefixes == nil && order.Remove == nil && order.Gateways == nil {
+			if order.Prefixes == nil && order.Remove == nil && order.Gateways == nil && !order.Virtual.IsValid() && !order.NoVirt {
 				return cli.Usage("warren site set --help", "nothing to change")
 			}
 			var err error
@@ -127,6 +130,8 @@ func (a *app) siteSet() *cobra.Command {
 	a.siteFlags(cmd, &order)
 	addWithin(cmd, &within)
 	cmd.Flags().Var((*prefixList)(&order.Remove), "remove-prefix", "take a network away, by its `PREFIX` or its alias; repeatable")
+	cmd.Flags().BoolVar(&order.NoVirt, "no-virtual-ip", false, "the site has no virtual address any more")
+	cmd.MarkFlagsMutuallyExclusive("virtual-ip", "no-virtual-ip")
 	cmd.Flags().BoolVar(&none, "no-gateways", false, "no host forwards for the site any more")
 	return cmd
 }
@@ -169,6 +174,7 @@ func (a *app) siteFlags(cmd *cobra.Command, order *wire.SiteOrder) {
 	f.Var(&snatFlag{order}, "snat", "to the --prefix before it, packets of the mesh come from the gateway")
 	f.Lookup("snat").NoOptDefVal = "true"
 	f.StringArrayVar(&order.Gateways, "gateway", nil, "a `HOST` that forwards, the first one first; repeatable")
+	f.Var(&addressFlag{&order.Virtual}, "virtual-ip", "an `ADDRESS` of the LAN that whichever gateway acts has: send there what is for the mesh")
 	f.BoolVar(&order.DryRun, "dry-run", false, "only tell what would come of it")
 	f.StringVar(&order.Why, "why", "", "the `REASON`, for the audit log")
 	complete(cmd, "gateway", a.completeHosts(anyHost))
@@ -179,6 +185,19 @@ func sitePath(name string) string { return wire.PathSites + "/" + url.PathEscape
 // tidySite makes empty lists of missing ones.
 func tidySite(s *wire.SiteView) {
 	s.Prefixes, s.Gateways, s.Hosts = listed(s.Prefixes), listed(s.Gateways), listed(s.Hosts)
+}
+
+// addressFlag is a flag for one address.
+type addressFlag struct{ a *netip.Addr }
+
+func (f *addressFlag) Type() string   { return "address" }
+func (f *addressFlag) String() string { return "" }
+
+func (f *addressFlag) Set(text string) (err error) {
+	if *f.a, err = netip.ParseAddr(text); err != nil {
+		return errNoAddress
+	}
+	return nil
 }
 
 // prefixList is a flag that may be there several times.

@@ -9,8 +9,9 @@ import (
 )
 
 var (
-	errNoPrefix = errors.New("want a network and its length, as 10.20.0.0/24")
-	errNoBefore = errors.New("it says something of the --prefix before it, and there is none")
+	errNoPrefix  = errors.New("want a network and its length, as 10.20.0.0/24")
+	errNoAddress = errors.New("want an address, as 10.20.0.1")
+	errNoBefore  = errors.New("it says something of the --prefix before it, and there is none")
 )
 
 // A networkFlag begins a network of an order, of which the flags behind it say more.

@@ -28,6 +28,9 @@ func viewSite(p *cli.Page, s *wire.SiteView) {
 		cli.F("gateways", "%s", strings.Join(s.Gateways, ", ")),
 		cli.F("hosts", "%s", strings.Join(s.Hosts, ", ")),
 	)
+	if s.Virtual.IsValid() {
+		p.Fields(cli.F("virtual address", "%v, of the gateway that acts", s.Virtual))
+	}
 	if len(s.Prefixes) == 0 {
 		return
 	}

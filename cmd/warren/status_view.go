@@ -19,6 +19,7 @@ func viewStatus(p *cli.Page, s *wire.Status) {
 	} else {
 		p.Fields(statusFields(p, s)...)
 		viewPeers(p, s)
+		viewGateways(p, s)
 	}
 	viewRestored(p, s)
 	if len(s.Problems) > 0 {

@@ -85,7 +85,7 @@ func (s *Server) hostRoutes() {
 	hosts := s.backend.Hosts
 	type order struct {
 		Name   string           `path:"name" maxLength:"64"`
-		Action string           `path:"action" enum:"approve,suspend,resume,revoke,rekey"`
+		Action string           `path:"action" enum:"approve,suspend,resume,revoke,rekey,drain,undrain"`
 		Body   *wire.HostAction `required:"false"`
 	}
 	one := wire.PathHosts + "/{name}"
@@ -102,7 +102,7 @@ func (s *Server) hostRoutes() {
 	})
 	add(s, operation{
 		"set-host", http.MethodPost, one + "/{action}",
-		"Approve, suspend, resume or revoke a host, or ask it for a new identity", forAdmins, 0,
+		"Approve, suspend, resume, revoke or drain a host, or ask it for a new identity", forAdmins, 0,
 	}, func(ctx context.Context, in *order) (*answer[wire.HostView], error) {
 		o := HostOrder{Name: in.Name, Action: in.Action}
 		if in.Body != nil {

@@ -18,6 +18,7 @@ const (
 	maxProblems = 64
 	maxText     = 500
 	maxPeers    = 20_000
+	maxUsers    = 64
 )
 
 // A Page is what is known of one host.
@@ -28,6 +29,7 @@ type Page struct {
 	Revision   peers.Revision // applied
 	Generation peers.Generation
 	Problems   []peers.Problem
+	Gateway    *wire.GatewayReport
 	Gate       int // the newest form of a plan's gate that it understands; 0 for none
 }
 
@@ -85,6 +87,9 @@ func (b *Book) Report(id peers.HostID, r *wire.Report, at time.Time) {
 	}
 	if r.Backend != "" {
 		p.Backend = clean(r.Backend)
+	}
+	if r.Gateway != nil {
+		p.Gateway = cleanGateway(r.Gateway)
 	}
 	if r.Problems != nil {
 		p.Problems = cleanProblems(*r.Problems)
@@ -151,6 +156,17 @@ func (b *Book) Seen() map[peers.HostID]time.Time {
 		}
 	}
 	return out
+}
+
+// cleanGateway bounds what a host says of who uses it.
+func cleanGateway(g *wire.GatewayReport) *wire.GatewayReport {
+	out := *g
+	out.Other = peers.HostID(clean(string(g.Other)))
+	out.Users = make([]peers.HostID, 0, min(len(g.Users), maxUsers))
+	for _, id := range g.Users[:min(len(g.Users), maxUsers)] {
+		out.Users = append(out.Users, peers.HostID(clean(string(id))))
+	}
+	return &out
 }
 
 func cleanProblems(ps []peers.Problem) []peers.Problem {

@@ -70,7 +70,18 @@ type HostView struct {
 	Rekey      *time.Time       `json:"rekey,omitempty"     doc:"since when it is asked for a new identity"`
 	Former     []key.Identity   `json:"former,omitempty"    doc:"the identities that it had before, the first one first"`
 	// Labels are what selectors of the policy may ask for.
-	Labels map[string]string `json:"labels"`
+	Labels   map[string]string `json:"labels"`
+	Draining bool              `json:"draining,omitempty" doc:"it is to be left by everybody, as a gateway"`
+	Gateway  *GatewayReport    `json:"gateway,omitempty"  doc:"what it has said of itself as a gateway"`
+}
+
+// A GatewayReport is what a gateway tells of how it is used.
+type GatewayReport struct {
+	Draining bool           `json:"draining"` // it knows that it is to be left
+	Acting   bool           `json:"acting"`   // it takes what the LAN of its site sends
+	Users    []peers.HostID `json:"users"`    // hosts of other sites that reach its site by it
+	// Other is the gateway that acts, in its eyes; empty where it is itself, or nobody.
+	Other peers.HostID `json:"other,omitempty"`
 }
 
 // A HostAction is what an admin wants of a host (POST /v1/hosts/{name}/{action}).
@@ -85,6 +96,8 @@ const (
 	ActionResume  = "resume"
 	ActionRevoke  = "revoke"
 	ActionRekey   = "rekey"
+	ActionDrain   = "drain"
+	ActionUndrain = "undrain"
 )
 
 // A MeshView is the mesh as admins see it (GET /v1/mesh).

@@ -55,8 +55,33 @@ type Status struct {
 	// Notes say what the host is without, and does well enough without.
 	Notes []peers.Problem `json:"notes,omitempty"`
 	Guard *GuardStatus    `json:"guard,omitempty"`
+	// Sites are those of which it has to be decided which gateway acts.
+	Sites []SiteStatus `json:"sites,omitempty"`
 	// Restored is what others changed of what is Warren's since the agent started, and the agent put back.
 	Restored []Restoration `json:"restored,omitempty"`
+}
+
+// A SiteStatus says by which gateway a host reaches a site, or, on a gateway of the site itself, which one has what
+// the LAN sends.
+type SiteStatus struct {
+	Site     string          `json:"site"`
+	Acting   string          `json:"acting"` // "" while nobody is known to
+	Since    *time.Time      `json:"since"`  // when that changed last; null for never since the agent has started
+	Moves    uint64          `json:"moves"`  // how often it has changed since then
+	Virtual  netip.Addr      `json:"virtual_ip,omitzero"`
+	Holds    bool            `json:"holds,omitempty"` // this host has the virtual address
+	Gateways []GatewayStatus `json:"gateways"`        // in order of priority
+}
+
+// A GatewayStatus is a gateway as this host sees it.
+type GatewayStatus struct {
+	Host     string       `json:"host"`
+	ID       peers.HostID `json:"id"`
+	Fit      bool         `json:"fit"`
+	Why      string       `json:"why,omitempty"` // what speaks against it
+	LAN      string       `json:"lan"`           // "up", "down", "unknown"
+	Draining bool         `json:"draining,omitempty"`
+	Heard    *time.Time   `json:"heard"`
 }
 
 // A Restoration is what was put back of one kind (peers.UndoneKinds).

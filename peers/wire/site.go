@@ -15,6 +15,7 @@ type SiteView struct {
 	Prefixes []SiteNetwork `json:"prefixes"`
 	Gateways []string      `json:"gateways" doc:"hosts, in order of priority"`
 	Hosts    []string      `json:"hosts"    doc:"that belong to it"`
+	Virtual  netip.Addr    `json:"virtual_ip,omitzero" doc:"on the LAN, of the gateway that acts" required:"false"`
 }
 
 // A SiteNetwork is a network behind the gateways of a site.
@@ -30,6 +31,8 @@ type SiteOrder struct {
 	Prefixes []SiteNetwork  `json:"prefixes,omitzero"  required:"false" maxItems:"256" doc:"to add, or to reach in another way"`
 	Remove   []netip.Prefix `json:"remove,omitzero"    required:"false" maxItems:"256" doc:"prefixes to take away"`
 	Gateways []string       `json:"gateways,omitzero"  required:"false" maxItems:"64" doc:"all of them, in order of priority"`
+	Virtual  netip.Addr     `json:"virtual_ip,omitzero" required:"false" doc:"on the LAN, of the gateway that acts"`
+	NoVirt   bool           `json:"no_virtual_ip,omitempty" doc:"there is to be no such address any more"`
 	DryRun   bool           `json:"dry_run,omitempty"  doc:"only tell what would come of it"`
 	Why      string         `json:"why,omitempty"      maxLength:"500" doc:"for the audit log"`
 	Within   int            `json:"within,omitempty"   minimum:"0" doc:"seconds until it is taken back unless confirmed"`

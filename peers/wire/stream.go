@@ -134,6 +134,7 @@ type Report struct {
 	Peers      []PeerReport     `json:"peers,omitempty"`
 	Pin        key.Identity     `json:"pin,omitzero"`   // the next identity of the controller, which the host now knows
 	Heir       *Heir            `json:"heir,omitempty"` // where an admin wants the host to have a new identity
+	Gateway    *GatewayReport   `json:"gateway,omitempty"`
 }
 
 // An Heir is the next identity of a host, which the present one has signed. It has signed the keys that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type traffic struct {
 	server *net.UDPConn
 	stop   chan struct{}
 	sent   chan int
+	rate   int
 
 	mu   sync.Mutex
 	back map[uint64]time.Time
@@ -30,7 +32,13 @@ type traffic struct {
 // flow starts traffic to an address of the other host. It waits for the first answer.
 func flow(t testing.TB, from, to *lab.Host, addr netip.Addr) *traffic {
 	t.Helper()
-	tr := &traffic{t: t, stop: make(chan struct{}), sent: make(chan int, 1), back: map[uint64]time.Time{}}
+	return flowAt(t, from, to, addr, perSecond)
+}
+
+// flowAt is flow with a rate per second.
+func flowAt(t testing.TB, from, to *lab.Host, addr netip.Addr, rate int) *traffic {
+	t.Helper()
+	tr := &traffic{rate: rate, t: t, stop: make(chan struct{}), sent: make(chan int, 1), back: map[uint64]time.Time{}}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -81,7 +89,7 @@ func (tr *traffic) collect() {
 }
 
 func (tr *traffic) send() {
-	tick := time.NewTicker(time.Second / perSecond)
+	tick := time.NewTicker(time.Second / time.Duration(tr.rate))
 	defer tick.Stop()
 	for n := 0; ; n++ {
 		select {
@@ -122,6 +130,24 @@ func (tr *traffic) quiet(within, since time.Duration) time.Time {
 		return time.Since(last) > since
 	})
 	return last
+}
+
+// gap is the longest time without an answer since a moment.
+func (tr *traffic) gap(since time.Time) time.Duration {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	at := []time.Time{since}
+	for _, t := range tr.back {
+		if t.After(since) {
+			at = append(at, t)
+		}
+	}
+	slices.SortFunc(at, time.Time.Compare)
+	longest := time.Duration(0)
+	for i := 1; i < len(at); i++ {
+		longest = max(longest, at[i].Sub(at[i-1]))
+	}
+	return longest
 }
 
 // end stops sending, waits for what is under way, and gives how many were sent and how many lost.

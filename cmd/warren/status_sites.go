@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/warren-mesh/warren/cmd/internal/cli"
+	"github.com/warren-mesh/warren/peers/wire"
+)
+
+// viewGateways tells by which gateways sites are reached, and why not by the others.
+func viewGateways(p *cli.Page, s *wire.Status) {
+	if len(s.Sites) == 0 {
+		return
+	}
+	p.Title("Sites", "with several gateways, or whose gateway this host is")
+	var rows [][]any
+	for i := range s.Sites {
+		site := &s.Sites[i]
+		acting := cli.Cell{Text: site.Acting, Tone: cli.Bold}
+		if site.Acting == "" {
+			acting = cli.Cell{Text: "nobody yet", Tone: cli.Warn}
+		}
+		var others []string
+		for _, g := range site.Gateways {
+			switch {
+			case g.Host == site.Acting && g.Why == "":
+			case g.Why == "":
+				others = append(others, g.Host+" is ready")
+			default:
+				others = append(others, g.Host+" "+g.Why)
+			}
+		}
+		virtual := ""
+		if site.Virtual.IsValid() {
+			virtual = fmt.Sprintf("%v is elsewhere", site.Virtual)
+			if site.Holds {
+				virtual = fmt.Sprintf("%v is here", site.Virtual)
+			}
+		}
+		rows = append(rows, []any{site.Site, acting, cli.AgoOf(p.Now, site.Since), strings.Join(others, "; "), virtual})
+	}
+	p.Grid([]string{"SITE", "GATEWAY", "SINCE", "THE OTHERS", "VIRTUAL ADDRESS"}, rows)
+}
