@@ -52,8 +52,11 @@ func (s *scout) view() verdict {
 	}
 	if p := s.posts[v.double]; p != nil {
 		v.near = p.seen.Word
-		if !p.seen.Fit || !v.handing && p.seen.Word.Acting != v.double {
-			v.double = "" // it hands over itself: two that send to each other would never end
+		// One that hands over itself is not sent to: two that send to each other would never end. But what it has said
+		// before it took over means nothing.
+		away := !v.handing && p.seen.Word.Acting != v.double && time.Since(s.since) >= peers.StaleAfter
+		if !p.seen.Fit || away {
+			v.double = ""
 		}
 	}
 	return v

@@ -15,8 +15,8 @@ type Electorate struct {
 	Moved bool
 }
 
-// staleAfter is when what a gateway has said before a handover has been replaced by what it says after it.
-const staleAfter = 2 * time.Second
+// StaleAfter is when what a gateway has said before a handover has been replaced by what it says after it.
+const StaleAfter = 2 * time.Second
 
 // A Choice is the gateway by which a host reaches a site, or, for a gateway of the site itself, the one that
 // takes what the LAN sends.
@@ -112,7 +112,7 @@ func (e *Electorate) follows(was Choice, to HostID, now time.Time) bool {
 	case to == e.Self:
 		// The LAN's packets come here when they go there no more. What is known of that gateway may be of before it
 		// was handed over to.
-		return !present.Word.Home && !next.Word.Draining && now.Sub(was.At) >= staleAfter
+		return !present.Word.Home && !next.Word.Draining && now.Sub(was.At) >= StaleAfter
 	case present.Word.Draining:
 		return !next.Word.Draining
 	}

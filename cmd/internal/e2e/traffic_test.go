@@ -27,6 +27,7 @@ type traffic struct {
 
 	mu   sync.Mutex
 	back map[uint64]time.Time
+	at   []time.Time // of sending
 }
 
 // flow starts traffic to an address of the other host. It waits for the first answer.
@@ -97,6 +98,9 @@ func (tr *traffic) send() {
 			tr.sent <- n
 			return
 		case <-tick.C:
+			tr.mu.Lock()
+			tr.at = append(tr.at, time.Now())
+			tr.mu.Unlock()
 			_, _ = tr.client.Write(binary.BigEndian.AppendUint64(nil, uint64(n))) // counted by its answer
 		}
 	}
@@ -130,6 +134,18 @@ func (tr *traffic) quiet(within, since time.Duration) time.Time {
 		return time.Since(last) > since
 	})
 	return last
+}
+
+// losses are the times at which packets were sent that were not answered, at most so many.
+func (tr *traffic) losses(most int) (out []string) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for n, at := range tr.at {
+		if _, ok := tr.back[uint64(n)]; !ok && len(out) < most {
+			out = append(out, at.UTC().Format("15:04:05.000"))
+		}
+	}
+	return out
 }
 
 // gap is the longest time without an answer since a moment.
