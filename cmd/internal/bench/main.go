@@ -40,6 +40,8 @@ type settings struct {
 	sizes     string
 	pps, bulk int
 	rotations int
+
+	faults, drains int
 }
 
 func main() {
@@ -56,7 +58,9 @@ func main() {
 	flag.IntVar(&s.pps, "pps", 1000, "packets per second on each link and way in section rotation, if the machine carries them")
 	flag.IntVar(&s.bulk, "bulk", 50, "Mbit/s of the TCP stream in section rotation")
 	flag.IntVar(&s.rotations, "rotations", 20, "in section rotation")
-	only := flag.String("only", "fleet,tunnel,lab", "sections to run; there are blackhole, atrest, guard and rotation, too")
+	flag.IntVar(&s.faults, "faults", 20, "of each kind in section failover")
+	flag.IntVar(&s.drains, "drains", 5, "in section failover")
+	only := flag.String("only", "fleet,tunnel,lab", "sections to run; there are blackhole, atrest, guard, rotation and failover, too")
 	asJSON := flag.Bool("json", false, "JSON instead of a table")
 	flag.Parse()
 	if err := lab.Enter(lab.Options{}); err != nil {
@@ -90,6 +94,7 @@ func measure(ctx context.Context, s settings, only []string) (rows []Row, failed
 		{"atrest", atRestRows},
 		{"guard", guardRows},
 		{"rotation", rotationRows},
+		{"failover", failoverRows},
 	} {
 		if !slices.Contains(only, section.name) {
 			continue
