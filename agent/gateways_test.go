@@ -312,7 +312,7 @@ func (g *gatewayRig) leg(up bool) {
 
 func (g *gatewayRig) ask(host string, using peers.HostID) peers.Word {
 	h, _ := g.c.Inventory().HostNamed(host)
-	return g.probes.gateways.ask(h.Address, using)
+	return g.probes.ask(h.Address, using)
 }
 
 // background does something twice a second.

@@ -18,7 +18,7 @@ const (
 	usedFor     = 2500 * time.Millisecond
 	cutUsed     = 2 * time.Second         // who was asked twice a second, and is not any more
 	cutUnused   = 6500 * time.Millisecond // who was asked once in two seconds
-	doubleAfter = 20 * time.Second        // to hosts of the LAN that have not noticed yet where to send
+	doubleAfter = 10 * time.Second        // to hosts of the LAN that have not noticed yet where to send
 )
 
 // A scout watches the gateways of sites that have several: it asks them through the tunnels how they are, says how

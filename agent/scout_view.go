@@ -54,8 +54,9 @@ func (s *scout) problems() (out []peers.Problem) {
 		}
 		if len(why) == len(site.Gateways) && site.Name != s.brief.home {
 			out = append(out, peers.Problem{
-				Code: codeNoGateway, At: "site/" + site.Name, Message: fmt.Sprintf("no gateway of site %s is fit: %s", site.Name, strings.Join(why, "; ")),
-				Hint: "look at the gateways: warren status, on each of them",
+				Code: codeNoGateway, At: "site/" + site.Name,
+				Message: fmt.Sprintf("no gateway of site %s is fit: %s", site.Name, strings.Join(why, "; ")),
+				Hint:    "look at the gateways: warren status, on each of them",
 			})
 		}
 		if site.Name == s.brief.home && s.brief.leg == peers.LegDown {

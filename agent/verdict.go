@@ -50,14 +50,21 @@ func (s *scout) view() verdict {
 	case s.handed && c.Gateway != s.brief.self && (s.brief.draining || s.lately()):
 		v.double = c.Gateway
 	}
-	if p := s.posts[v.double]; p != nil {
-		v.near = p.seen.Word
-		// One that hands over itself is not sent to: two that send to each other would never end. But what it has said
-		// before it took over means nothing.
-		away := !v.handing && p.seen.Word.Acting != v.double && time.Since(s.since) >= peers.StaleAfter
-		if !p.seen.Fit || away {
-			v.double = ""
-		}
+	return s.doubling(v)
+}
+
+// doubling completes a verdict by which packets are sent a second time.
+func (s *scout) doubling(v verdict) verdict {
+	p := s.posts[v.double]
+	if p == nil {
+		return v
+	}
+	v.near = p.seen.Word
+	// One that hands over itself is not sent to: two that send to each other would never end. But what it has said
+	// before it took over means nothing.
+	away := !v.handing && p.seen.Word.Acting != v.double && time.Since(s.since) >= peers.StaleAfter
+	if !p.seen.Fit || away {
+		v.double = ""
 	}
 	return v
 }

@@ -29,7 +29,9 @@ func siteUnknown(name string) *wire.Fault {
 // siteView is a site that is there.
 func siteView(inv *peers.Inventory, name string) wire.SiteView {
 	s := inv.Sites[name]
-	v := wire.SiteView{Name: name, Prefixes: []wire.SiteNetwork{}, Gateways: append([]string{}, s.Gateways...), Hosts: []string{}, Virtual: s.Virtual}
+	v := wire.SiteView{
+		Name: name, Prefixes: []wire.SiteNetwork{}, Gateways: append([]string{}, s.Gateways...), Hosts: []string{}, Virtual: s.Virtual,
+	}
 	for _, p := range s.Prefixes {
 		v.Prefixes = append(v.Prefixes, wire.SiteNetwork{Prefix: p.Prefix, As: p.As, SNAT: p.SNAT})
 	}

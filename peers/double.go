@@ -79,7 +79,8 @@ func (s SetDoubling) String() string {
 
 // double makes the doubling right. It is among the first steps: it is there before anybody is told to change.
 func (d *differ) double() {
-	if have, want := d.state.Doubling, d.plan.Doubling; have.Fault == "" && (have.Digest != want.Digest() || have.There == want.IsEmpty()) {
+	have, want := d.state.Doubling, d.plan.Doubling
+	if have.Fault == "" && (have.Digest != want.Digest() || have.There == want.IsEmpty()) {
 		d.build = append(d.build, SetDoubling{Doubling: want})
 	}
 }

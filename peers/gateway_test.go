@@ -44,8 +44,10 @@ func TestLeg(t *testing.T) {
 // TestNear: the virtual address of a site is none of the host's own.
 func TestNear(t *testing.T) {
 	s := peers.State{Local: []peers.Local{
-		{Prefix: prefixes("192.0.2.7/24")[0], Link: "eth0"}, {Prefix: prefixes("10.20.0.1/32")[0], Link: "lan0", Virtual: true},
-		{Prefix: prefixes("10.20.0.2/24")[0], Link: "lan0"}, {Prefix: prefixes("fd20::2/64")[0], Link: "lan0"},
+		{Prefix: prefixes("192.0.2.7/24")[0], Link: "eth0"},
+		{Prefix: prefixes("10.20.0.1/32")[0], Link: "lan0", Virtual: true},
+		{Prefix: prefixes("10.20.0.2/24")[0], Link: "lan0"},
+		{Prefix: prefixes("fd20::2/64")[0], Link: "lan0"},
 	}}
 	four, six := s.Near(prefixes("10.20.0.0/24", "fd20::/64"))
 	if four != netip.MustParseAddr("10.20.0.2") || six != netip.MustParseAddr("fd20::2") {
@@ -76,8 +78,11 @@ func TestVirtualAddress(t *testing.T) {
 		"there":           {[]peers.Local{own, held}, p, ""},
 		"no LAN":          {nil, p, ""},
 		"the LAN is gone": {[]peers.Local{held}, p, "address del 10.20.0.1/32 dev lan0 label wrn:vip"},
-		"on another link": {[]peers.Local{own, moved}, p,
-			"address del 10.20.0.1/32 dev eth0 label wrn:vip\naddress add 10.20.0.1/32 dev lan0 label wrn:vip"},
+		"on another link": {
+			[]peers.Local{own, moved},
+			p,
+			"address del 10.20.0.1/32 dev eth0 label wrn:vip\naddress add 10.20.0.1/32 dev lan0 label wrn:vip",
+		},
 		"no more": {[]peers.Local{own, held}, planOf(t, threeSites(t), "shop"), "address del 10.20.0.1/32 dev lan0 label wrn:vip"},
 	} {
 		s.Local = c.local

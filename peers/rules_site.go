@@ -46,10 +46,12 @@ func (d *draft) checkVirtual(site string, op SetSite) {
 		d.refuse("virtual-ip", at, "warren site show "+op.Name, "%v is in no network of the site", op.Virtual)
 		return
 	case len(op.Gateways) == 0:
-		d.refuse("virtual-ip", at, "warren site set "+op.Name+" --gateway HOST", "%v would be nobody's: the site has no gateway", op.Virtual)
+		d.refuse("virtual-ip", at, "warren site set "+op.Name+" --gateway HOST",
+			"%v would be nobody's: the site has no gateway", op.Virtual)
 	}
 	if r := RangeOf(op.Prefixes[within].Prefix); r.First == op.Virtual || r.Last == op.Virtual {
-		d.refuse("virtual-ip", at, "", "%v is the first or the last address of %v, which no host can have", op.Virtual, op.Prefixes[within].Prefix)
+		d.refuse("virtual-ip", at, "", "%v is the first or the last address of %v, which no host can have",
+			op.Virtual, op.Prefixes[within].Prefix)
 	}
 	for _, h := range d.next.SortedHosts() {
 		if slices.ContainsFunc(h.Endpoints, func(e Endpoint) bool { return e.Address.Addr() == op.Virtual }) {

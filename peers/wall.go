@@ -62,7 +62,9 @@ func (p *Plan) CompileGuard(o GuardOptions) Guard {
 	}
 	in := &p.Interfaces[0]
 	base := in.Port - uint16(in.Generation.Slot())
-	w := &Wall{Policy: p.Filter(), Ports: []uint16{base, base + 1}, Own: []netip.Addr{p.Self.Address, p.Self.Address6}, Doubled: o.Doubled}
+	w := &Wall{
+		Policy: p.Filter(), Ports: []uint16{base, base + 1}, Own: []netip.Addr{p.Self.Address, p.Self.Address6}, Doubled: o.Doubled,
+	}
 	w.NAT = p.translations()
 	if !o.NoLeak {
 		inside := []netip.Prefix{p.Mesh.Overlay, p.Mesh.Overlay6}

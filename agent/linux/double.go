@@ -29,35 +29,45 @@ func (g *guard) doubling() peers.Table {
 		return g.doubled
 	}
 	var out peers.Table
+	said := map[string]bool{}
 	for _, family := range doubleFamilies() {
-		tables, err := g.conn.ListTablesOfFamily(family)
-		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
-			continue
-		}
+		digest, there, err := g.doublingOf(family)
 		if err != nil {
 			return peers.Table{Fault: faultOf(err)}
 		}
-		at := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == peers.DoubleTable })
-		if at < 0 {
-			continue
+		if there {
+			out.There, said[digest] = true, true
+			out.Digest = digest
 		}
-		out.There = true
-		rules, err := g.conn.GetRules(tables[at], &nftables.Chain{Name: doubleChain, Table: tables[at]})
-		if err != nil || len(rules) != 1 {
-			out.Digest = ""
-			break
-		}
-		text, _ := userdata.GetString(rules[0].UserData, userdata.TypeComment)
-		if out.Digest != "" && out.Digest != text {
-			out.Digest = ""
-			break
-		}
-		out.Digest = text
+	}
+	if len(said) > 1 {
+		out.Digest = "" // somebody has changed one of them
 	}
 	if after, err := g.generation(); err == nil && after == now {
 		g.doubledAt, g.doubled = now, out
 	}
 	return out
+}
+
+// doublingOf reads the table of one family: the digest is empty where somebody has changed it.
+func (g *guard) doublingOf(family nftables.TableFamily) (digest string, there bool, err error) {
+	tables, err := g.conn.ListTablesOfFamily(family)
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return "", false, nil
+	}
+	at := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == peers.DoubleTable })
+	if err != nil || at < 0 {
+		return "", false, err
+	}
+	rules, err := g.conn.GetRules(tables[at], &nftables.Chain{Name: doubleChain, Table: tables[at]})
+	if errors.Is(err, unix.ENOENT) {
+		rules, err = nil, nil // a chain is missing
+	}
+	if err != nil || len(rules) != 1 {
+		return "", true, err
+	}
+	digest, _ = userdata.GetString(rules[0].UserData, userdata.TypeComment)
+	return digest, true, nil
 }
 
 const doubleChain = "double"

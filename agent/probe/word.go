@@ -148,7 +148,9 @@ type line struct {
 // Watch gives a function that asks a gateway, by its overlay address and from one of the host's own, and tells it
 // to which gateway this host sends. It does not wait. Answers are heard as they come, until ctx ends; refused says
 // that the machine is there and has nobody who answers.
-func (p *Prober) Watch(ctx context.Context, from, to netip.Addr, heard func(w peers.Word, refused bool)) (ask func(using peers.HostID)) {
+func (p *Prober) Watch(
+	ctx context.Context, from, to netip.Addr, heard func(w peers.Word, refused bool),
+) (ask func(using peers.HostID)) {
 	l := &line{
 		ctx: ctx, from: netip.AddrPortFrom(from, 0), to: netip.AddrPortFrom(to, p.port), heard: heard,
 		asks: packet{nonce: rand.Uint64()},

@@ -174,7 +174,8 @@ func (a *app) siteFlags(cmd *cobra.Command, order *wire.SiteOrder) {
 	f.Var(&snatFlag{order}, "snat", "to the --prefix before it, packets of the mesh come from the gateway")
 	f.Lookup("snat").NoOptDefVal = "true"
 	f.StringArrayVar(&order.Gateways, "gateway", nil, "a `HOST` that forwards, the first one first; repeatable")
-	f.Var(&addressFlag{&order.Virtual}, "virtual-ip", "an `ADDRESS` of the LAN that whichever gateway acts has: send there what is for the mesh")
+	f.Var(&addressFlag{&order.Virtual}, "virtual-ip",
+		"an `ADDRESS` of the LAN, of whichever gateway acts: send there what is for the mesh")
 	f.BoolVar(&order.DryRun, "dry-run", false, "only tell what would come of it")
 	f.StringVar(&order.Why, "why", "", "the `REASON`, for the audit log")
 	complete(cmd, "gateway", a.completeHosts(anyHost))

@@ -250,9 +250,10 @@ func (c *Controller) addHost(name, endpoint string, edit ...func(*peers.CreateTo
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	op := peers.EnrollHost{Token: c.Token(edit...).ID, Identity: id.Identity(), Name: name, Port: 51820, Endpoints: []peers.Endpoint{{
+	op := peers.EnrollHost{Token: c.Token(edit...).ID, Identity: id.Identity(), Name: name, Port: 51820}
+	op.Endpoints = []peers.Endpoint{{
 		Kind: peers.EndpointPinned, Address: netip.MustParseAddrPort(endpoint),
-	}}}
+	}}
 	for _, g := range c.Inventory().Mesh.Generations {
 		private, err := key.NewPrivate(rand.Reader)
 		if err != nil {

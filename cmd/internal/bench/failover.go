@@ -49,15 +49,11 @@ func failoverRows(ctx context.Context, s settings) ([]Row, error) {
 		name         string
 		breaks, mend func(context.Context, *lab.Host) error
 	}{
-		{"gateways killed", func(_ context.Context, h *lab.Host) error { return h.PowerOff() }, func(ctx context.Context, h *lab.Host) error {
-			if err := h.Reboot(); err != nil {
-				return err
-			}
-			_, err := st.m.StartAgent(ctx, h.Name())
-			return err
-		}},
-		{"LAN cables of gateways pulled", func(_ context.Context, h *lab.Host) error { return h.PullLAN() },
-			func(_ context.Context, h *lab.Host) error { return h.RestoreLAN() }},
+		{"gateways killed", func(_ context.Context, h *lab.Host) error { return h.PowerOff() }, st.boot},
+		{
+			"LAN cables of gateways pulled", func(_ context.Context, h *lab.Host) error { return h.PullLAN() },
+			func(_ context.Context, h *lab.Host) error { return h.RestoreLAN() },
+		},
 	} {
 		var gaps []time.Duration
 		for range s.faults {
@@ -77,6 +73,15 @@ func failoverRows(ctx context.Context, s settings) ([]Row, error) {
 		})
 	}
 	return rows, nil
+}
+
+// boot has a gateway come back.
+func (st *stage) boot(ctx context.Context, h *lab.Host) error {
+	if err := h.Reboot(); err != nil {
+		return err
+	}
+	_, err := st.m.StartAgent(ctx, h.Name())
+	return err
 }
 
 func newStage(ctx context.Context, s settings) (*stage, error) {
