@@ -176,6 +176,7 @@ func (l *loop) forget() {
 	l.me = self{keys: peers.PrivateByGen{}}
 	l.plan, l.seen, l.health, l.pace, l.healing = nil, observation{}, health{}, pace{}, healing{}
 	l.trials.of = nil
+	l.retreat.forget()
 	l.trouble = trouble{}
 	l.link, l.built, l.kept, l.keptGuard = link{}, 0, peers.Moved{}, ""
 	l.Prober.Answer(nil, nil)

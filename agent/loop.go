@@ -43,6 +43,7 @@ type loop struct {
 	scout   *scout
 	briefed briefed
 	clock   clock
+	retreat retreat
 	// keptGuard is the digest of the guard that is on disk, or on its way there.
 	keptGuard string
 
@@ -55,6 +56,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(a.cfg.Store)}
 	l.trials.results = make(chan []outcome, 1)
 	l.scout = newScout(l.Watcher, l.Log)
+	l.retreat.results = make(chan reaching, 1)
 	stopSaver := l.saver.start()
 	defer stopSaver()
 	ctx, cancel := context.WithCancel(ctx)
@@ -90,6 +92,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			l.turn(ctx, byPlan)
 		case found := <-l.trials.results:
 			l.tried(ctx, found)
+		case got := <-l.retreat.results:
+			l.reached(ctx, got)
 		case order := <-a.orders:
 			order(ctx, l)
 		case <-timer.C:

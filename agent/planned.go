@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/warren-mesh/warren/agent/store"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/key"
 )
@@ -55,6 +56,9 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	if l.plan != nil {
 		p = p.WithMoved(p.Moved, l.plan.received.Moved)
 	}
+	if fresh {
+		l.watch(&p)
+	}
 	checked, problems, next := l.health.memo.check(p)
 	l.health.memo = next
 	for _, problem := range problems {
@@ -64,7 +68,7 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	now := time.Now()
 	n := &planned{want: checked.Remaining(), received: p, head: head, fresh: fresh, since: now}
 	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0 &&
-		l.plan.received.Moved.Equal(p.Moved)
+		l.plan.received.Moved.Equal(p.Moved) && store.NetworksOf(&l.plan.received).Equal(store.NetworksOf(&p))
 	l.compare(l.plan, n)
 	if known := l.plan != nil && samePlaces(l.plan.want.Interfaces, p.Interfaces); !known {
 		l.health.eager = now

@@ -81,6 +81,7 @@ func (l *loop) restorePlan(kept store.Kept, err error) []peers.Problem {
 			Hint: "the controller sends the right one as soon as it is reached",
 		}}
 	}
+	l.restoreRetreat(&kept.Plan)
 	l.adopt(kept.Plan, kept.Head, false)
 	l.built, l.kept = kept.Plan.Newest(), kept.Plan.Moved
 	if kept.Fallback == nil {

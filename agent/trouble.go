@@ -33,6 +33,7 @@ const (
 	codeContested  = "contested"            // somebody undoes again and again what the agent does
 	codeNoGateway  = "site-unreachable"     // no gateway of a site is fit
 	codeLegDown    = "lan-down"             // this gateway has no way to its LAN
+	codeWithdrawn  = "plan-withdrawn"       // networks of sites that cut this host off from the controller are left out
 	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
 )
 
@@ -54,6 +55,7 @@ const (
 	fromKernel
 	fromApply
 	fromPlan
+	fromRetreat
 	fromPins
 	fromConflicts
 	fromTrials

@@ -21,6 +21,7 @@ const (
 // turn makes the host what the plan says: look, compare, change, and look again if something changed.
 func (l *loop) turn(ctx context.Context, why reason) {
 	defer l.publish()
+	defer l.reach(ctx)
 	l.events.pending = false
 	l.seen.tried = time.Now()
 	defer l.work.counted(l.seen.tried)

@@ -264,3 +264,24 @@ func TestApplySpreads(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeBackLeavesOut: what is not there any more is left out, and a site that has found hosts stays.
+func TestTakeBackLeavesOut(t *testing.T) {
+	inv := after(t, threeSites(t), peers.SetSite{
+		Name: "warehouse", Prefixes: networks("10.21.0.0/24"), Gateways: []string{"warehouse"},
+	})
+	rev := inv.Revision + 1
+	inv = after(t, inv, peers.Apply{Within: 60, Ops: peers.Ops{
+		peers.SetSite{Name: "warehouse"}, peers.SetSite{Name: "attic", Prefixes: networks("10.22.0.0/24")},
+		peers.LabelHost{ID: idOf("warehouse"), Set: map[string]string{"a": "b"}},
+	}}, createToken("t-attic", "attic"), enroll("t-attic", "box"), peers.RemoveHost{ID: idOf("warehouse")}, peers.TakeBack{Revision: rev})
+	if s := inv.Sites["warehouse"]; len(s.Prefixes) != 1 || len(s.Gateways) != 0 {
+		t.Errorf("the warehouse is %+v", s)
+	}
+	if s := inv.Sites["attic"]; s == nil || len(s.Prefixes) != 0 {
+		t.Errorf("the attic, which has a host, is %+v", s)
+	}
+	if inv.Hosts[idOf("warehouse")] != nil || inv.Pending != nil {
+		t.Error("a host that was removed is back, or the change is still pending")
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -39,8 +40,9 @@ type Client struct {
 	cert        tls.Certificate
 	dial        Dialer
 
-	mu   sync.Mutex
-	pins []ed25519.PublicKey
+	mu     sync.Mutex
+	pins   []ed25519.PublicKey
+	remote netip.Addr
 }
 
 // NewClient makes a client that shows the identity and accepts only the controller with the pin.
@@ -163,6 +165,7 @@ func (c *Client) connect(address string) *transport {
 		defer cancel()
 		conn, err := dial(ctx, network, address)
 		if err == nil {
+			c.noteRemote(conn)
 			t.mu.Lock()
 			t.conns = append(t.conns, conn)
 			t.mu.Unlock()

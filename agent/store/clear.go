@@ -56,7 +56,7 @@ func isOurs(name string) bool {
 	base := strings.TrimSuffix(name, tempEnd)
 	if slices.Contains([]string{
 		fileIdentity, fileHeir, fileFormer, fileMembership, fileEnrolment, filePins, filePlan, filePrevious, fileLeaving, fileClock,
-		fileGuard,
+		fileGuard, fileRetreat,
 	}, base) {
 		return true
 	}

@@ -28,6 +28,7 @@ const (
 	fileKey        = "key-"
 	fileLeaving    = "leaving"
 	fileGuard      = "guard"
+	fileRetreat    = "retreat"
 )
 
 // ErrLocked is returned by Open when another agent runs on the data directory.

@@ -129,6 +129,12 @@ func randomOp(rt *rapid.T, m *mesh, step int) peers.Op {
 		},
 		func() peers.Op { return peers.SetPolicy{Policy: randomPolicy(rt, hosts)} },
 		func() peers.Op { return peers.SetPolicy{Policy: randomPolicy(rt, hosts)} },
+		func() peers.Op { // the same step takes it back, which may leave no policy at all
+			if p := m.inv.Pending; p != nil {
+				return peers.TakeBack{Revision: p.Revision}
+			}
+			return peers.Apply{Within: 60, Ops: peers.Ops{peers.SetPolicy{Policy: randomPolicy(rt, hosts)}}}
+		},
 		func() peers.Op {
 			return peers.LabelHost{ID: h.ID, Set: map[string]string{"role": rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "role")}}
 		},

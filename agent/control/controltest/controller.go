@@ -239,9 +239,9 @@ func (c *Controller) Token(edit ...func(*peers.CreateToken)) *wire.Token {
 }
 
 // AddHost enrols a host that has no agent, with keys of all generations.
-func (c *Controller) AddHost(name string, endpoint string) peers.HostID {
+func (c *Controller) AddHost(name string, endpoint string, edit ...func(*peers.CreateToken)) peers.HostID {
 	c.tb.Helper()
-	return c.addHost(name, endpoint)
+	return c.addHost(name, endpoint, edit...)
 }
 
 func (c *Controller) addHost(name, endpoint string, edit ...func(*peers.CreateToken)) peers.HostID {
