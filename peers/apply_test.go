@@ -272,7 +272,8 @@ func TestTakeBackLeavesOut(t *testing.T) {
 	})
 	rev := inv.Revision + 1
 	inv = after(t, inv, peers.Apply{Within: 60, Ops: peers.Ops{
-		peers.SetSite{Name: "warehouse"}, peers.SetSite{Name: "attic", Prefixes: networks("10.22.0.0/24")},
+		peers.SetSite{Name: "warehouse"},
+		peers.SetSite{Name: "attic", Prefixes: networks("10.22.0.0/24")},
 		peers.LabelHost{ID: idOf("warehouse"), Set: map[string]string{"a": "b"}},
 	}}, createToken("t-attic", "attic"), enroll("t-attic", "box"), peers.RemoveHost{ID: idOf("warehouse")}, peers.TakeBack{Revision: rev})
 	if s := inv.Sites["warehouse"]; len(s.Prefixes) != 1 || len(s.Gateways) != 0 {

@@ -75,8 +75,8 @@ healthy, 1 failed, 2 wrong usage, 3 degraded, 4 down, not enrolled or not reacha
 	)
 	add(root, onHost, a.enrollCommand(), a.statusCommand(), a.pingCommand(), a.doctorCommand(), a.flowsCommand(),
 		a.leaveCommand(), a.metricsCommand())
-	add(root, asAdmin, a.applyCommand(), a.exportCommand(), a.hostCommand(), a.siteCommand(), a.policyCommand(), a.tokenCommand(),
-		a.rotateCommand(), a.meshCommand(),
+	add(root, asAdmin, a.applyCommand(), a.exportCommand(), a.graphCommand(), a.hostCommand(), a.siteCommand(), a.policyCommand(),
+		a.tokenCommand(), a.rotateCommand(), a.meshCommand(),
 		a.adminCommand(), a.auditCommand())
 	add(root, other, a.completionCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID(other)

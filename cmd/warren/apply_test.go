@@ -61,6 +61,12 @@ func declaredRoutes(mux *http.ServeMux, empty bool) {
 		}
 		answer(w, result)
 	})
+	mux.HandleFunc("GET "+wire.PathGraph, func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, wire.Graph{Mesh: "orders", Between: "hosts", Sites: []wire.GraphSite{
+			{Name: "shop", Hosts: []wire.GraphHost{{Name: "shop", State: peers.HostActive}}},
+			{Name: "warehouse", Hosts: []wire.GraphHost{{Name: "warehouse", State: peers.HostActive}}},
+		}, Links: []wire.GraphLink{{A: "shop", B: "warehouse", State: wire.LinkPartial, Pairs: 1}}})
+	})
 	mux.HandleFunc("POST "+wire.PathPending+"/{action}", func(w http.ResponseWriter, _ *http.Request) {
 		if empty {
 			refuse(w, wire.NewFault(http.StatusConflict, "pending-none", "no change waits to be confirmed", "warren audit log"))

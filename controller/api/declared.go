@@ -18,6 +18,7 @@ type Declared interface {
 	SetDeclared(ctx context.Context, by string, order wire.DeclaredOrder) (wire.DeclaredResult, error)
 	Pending() *wire.Pending
 	EndPending(ctx context.Context, by, action string) (wire.MeshView, error)
+	Graph() wire.Graph
 }
 
 func (s *Server) declaredRoutes() {
@@ -38,6 +39,10 @@ func (s *Server) declaredRoutes() {
 		v, err := declared.SetDeclared(ctx, callerOf(ctx).Name, in.Body)
 		return reply(v), err
 	})
+	add(s, operation{
+		id: "show-graph", method: http.MethodGet, path: wire.PathGraph,
+		summary: "Show sites, hosts and the links between them", access: forReaders,
+	}, func(context.Context, *nothing) (*answer[wire.Graph], error) { return reply(declared.Graph()), nil })
 	add(s, operation{
 		id: "show-pending", method: http.MethodGet, path: wire.PathPending,
 		summary: "Show the change that waits to be confirmed", access: forReaders,

@@ -59,6 +59,7 @@ func (b stub) Declared() wire.DeclaredView { return wire.DeclaredView{} }
 func (b stub) SetDeclared(context.Context, string, wire.DeclaredOrder) (wire.DeclaredResult, error) {
 	return wire.DeclaredResult{}, b.err
 }
+func (b stub) Graph() wire.Graph      { return wire.Graph{} }
 func (b stub) Pending() *wire.Pending { return nil }
 func (b stub) EndPending(context.Context, string, string) (wire.MeshView, error) {
 	return wire.MeshView{}, b.err
