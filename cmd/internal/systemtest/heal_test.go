@@ -2,7 +2,6 @@ package systemtest
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,29 +59,30 @@ func heals(w *world) {
 }
 
 // healed does something to the machine and measures there how long it takes until a condition holds and the peer
-// answers.
+// answers. What it takes to look twice, while all is well, is allowed on top: the last time in vain, and the time that
+// finds all well again. In an emulated machine that is half a second, and seconds where others use its processors.
 func (m *machine) healed(f fault, peer string) {
 	m.t.Helper()
-	out := m.sh(fmt.Sprintf(`{ %s; } >/dev/null 2>&1 || { echo it cannot be done; exit 1; }
+	out := m.sh(fmt.Sprintf(`look() { { %s && ping -c 1 -W 1 %s; } >/dev/null 2>&1; }
+read begin _ </proc/uptime
+look && look
+read looked _ </proc/uptime
+{ %s; } >/dev/null 2>&1 || { echo it cannot be done; exit 1; }
 read start _ </proc/uptime
 for i in $(seq 400); do
-	if { %s && ping -c 1 -W 1 %s; } >/dev/null 2>&1; then break; fi
+	if look; then break; fi
 	sleep 0.1
 done
 read end _ </proc/uptime
-echo $start $end`, f.do, f.back, peer))
-	var start, end float64
-	if fields := strings.Fields(out); len(fields) == 2 {
-		start, _ = strconv.ParseFloat(fields[0], 64)
-		end, _ = strconv.ParseFloat(fields[1], 64)
-	}
-	if end == 0 {
+echo $begin $looked $start $end`, f.back, peer, f.do))
+	var begin, looked, start, end float64
+	if n, _ := fmt.Sscan(out, &begin, &looked, &start, &end); n != 4 {
 		m.t.Fatalf("%s: %s", f.do, out)
 	}
-	took := time.Duration((end - start) * float64(time.Second))
-	m.t.Logf("back after %.1f s", took.Seconds())
-	if took > f.within {
-		m.t.Errorf("back after %v, want %v", took, f.within)
+	took, looks := time.Duration((end-start)*float64(time.Second)), time.Duration((looked-begin)*float64(time.Second))
+	m.t.Logf("back after %.1f s; to look twice took %.1f s", took.Seconds(), looks.Seconds())
+	if took > f.within+looks {
+		m.t.Errorf("back after %v, want %v and %v for looking", took, f.within, looks)
 	}
 	m.well()
 }
@@ -103,7 +103,12 @@ func leftAlone(w *world) {
 	s.more(perSecond)
 	m.sh("systemctl restart NetworkManager")
 	s.more(2 * perSecond)
-	if state := m.sh("nmcli -t -f DEVICE,STATE device | grep ^wrn"); !strings.HasSuffix(state, ":unmanaged") {
+	var state string
+	m.until(patience, "has a NetworkManager that knows the link", func() bool {
+		state = m.sh("nmcli -t -f DEVICE,STATE device | grep ^wrn || true")
+		return state != ""
+	})
+	if !strings.HasSuffix(state, ":unmanaged") {
 		m.t.Errorf("NetworkManager looks after our link: %s", state)
 	}
 	if touches := m.sh("kill $(cat /run/touches.pid); grep wrn /run/touches || true"); touches != "" {
