@@ -26,7 +26,6 @@ const (
 	replaceEvery   = 100 * time.Millisecond
 	maxReplace     = 50 * time.Millisecond
 	leastGuarded   = 0.97
-	underGuard     = 1000 // datagrams per second while guards are replaced
 	agentDir       = "/var/lib/warren-agent"
 	guardWithin    = 2 * time.Minute
 	firstRulePort  = 10_000
@@ -66,7 +65,7 @@ func guardRows(ctx context.Context, s settings) ([]Row, error) {
 		defer func() { _ = w.kernel.Close() }()
 		walls = append(walls, w)
 	}
-	rows, err := replaceRows(ctx, walls[1], path, status.Backend)
+	rows, err := replaceRows(ctx, walls[1], path, status.Backend, s.pps)
 	if err != nil {
 		return rows, err
 	}
@@ -154,11 +153,11 @@ func (w *wall) set(ctx context.Context, there bool) error {
 }
 
 // replaceRows replaces the guard of one host again and again, under traffic.
-func replaceRows(ctx context.Context, w *wall, path load.Path, backend string) ([]Row, error) {
+func replaceRows(ctx context.Context, w *wall, path load.Path, backend string, perSecond int) ([]Row, error) {
 	if err := w.set(ctx, true); err != nil {
 		return nil, err
 	}
-	packets, err := load.StartDatagrams([]load.Path{path}, underGuard)
+	packets, err := load.StartDatagrams([]load.Path{path}, perSecond)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +185,7 @@ func replaceRows(ctx context.Context, w *wall, path load.Path, backend string) (
 			Measured: fmt.Sprintf("%.0f (%.0f) ms", 1e3*half.Seconds(), 1e3*took[len(took)-1].Seconds()),
 		},
 		{
-			What:   fmt.Sprintf("packets lost meanwhile (%s tunnel)", backend),
+			What:   fmt.Sprintf("packets lost meanwhile, at %d/s (%s tunnel)", perSecond, backend),
 			Target: "0", Measured: fmt.Sprintf("%d of %d", total.Lost, total.Sent), OK: total.Lost == 0 && total.Sent > 0,
 		},
 	}, nil

@@ -55,7 +55,7 @@ func main() {
 	flag.DurationVar(&s.rest, "rest", time.Minute, "how long the agent is watched in section atrest")
 	flag.IntVar(&s.rounds, "rounds", 8, "of TCP through each way in sections tunnel and guard")
 	flag.StringVar(&s.sizes, "sizes", "3,10", "`NUMBERS` of hosts of the meshes in section rotation")
-	flag.IntVar(&s.pps, "pps", 1000, "packets per second on each link and way in section rotation, if the machine carries them")
+	flag.IntVar(&s.pps, "pps", 1000, "packets per second on each link and way in sections rotation and guard, if the machine carries them")
 	flag.IntVar(&s.bulk, "bulk", 50, "Mbit/s of the TCP stream in section rotation")
 	flag.IntVar(&s.rotations, "rotations", 20, "in section rotation")
 	flag.IntVar(&s.faults, "faults", 20, "of each kind in section failover")
