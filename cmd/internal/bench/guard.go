@@ -69,7 +69,7 @@ func guardRows(ctx context.Context, s settings) ([]Row, error) {
 	if err != nil {
 		return rows, err
 	}
-	rate, err := guardedRow(ctx, l, walls, status.Address, status.Backend, s.rounds)
+	rate, err := guardedRow(ctx, l, walls, status.Address, status.Backend, s.turns)
 	return append(rows, rate), err
 }
 
@@ -192,7 +192,7 @@ func replaceRows(ctx context.Context, w *wall, path load.Path, backend string, p
 }
 
 // guardedRow compares TCP through the tunnel with and without the guard at both ends.
-func guardedRow(ctx context.Context, l *lab.Lab, walls []*wall, to netip.Addr, backend string, rounds int) (Row, error) {
+func guardedRow(ctx context.Context, l *lab.Lab, walls []*wall, to netip.Addr, backend string, t turns) (Row, error) {
 	with := func(there bool) lane {
 		return lane{to, func() error {
 			for _, w := range walls {
@@ -203,14 +203,14 @@ func guardedRow(ctx context.Context, l *lab.Lab, walls []*wall, to netip.Addr, b
 			return nil
 		}}
 	}
-	rates, err := takeTurns(l.Host("shop"), l.Host("warehouse"), rounds, with(false), with(true), with(false))
+	rates, err := takeTurns(l.Host("shop"), l.Host("warehouse"), t, with(false), with(true), with(false))
 	if err != nil {
 		return Row{}, err
 	}
 	ratio, noise := compare(rates)
 	return Row{
 		What: fmt.Sprintf("TCP with %d rules against no guard, %s tunnel, %d rounds (none against none)",
-			guardRules, backend, rounds),
+			guardRules, backend, t.rounds),
 		Target: "≥ 0.97", OK: ratio >= leastGuarded,
 		Measured: fmt.Sprintf("%.2f (%.2f), %.0f Mbit/s", ratio, noise, median(rates[1])),
 	}, nil

@@ -36,7 +36,7 @@ type settings struct {
 	peers int
 	rest  time.Duration
 
-	rounds    int
+	turns     turns
 	sizes     string
 	pps, bulk int
 	rotations int
@@ -53,7 +53,8 @@ func main() {
 	flag.DurationVar(&s.black, "black", time.Hour, "how long the controller is out of reach in section blackhole")
 	flag.IntVar(&s.peers, "peers", 500, "peers of the agent in section atrest")
 	flag.DurationVar(&s.rest, "rest", time.Minute, "how long the agent is watched in section atrest")
-	flag.IntVar(&s.rounds, "rounds", 8, "of TCP through each way in sections tunnel and guard")
+	flag.IntVar(&s.turns.rounds, "rounds", 8, "of TCP through each way in sections tunnel and guard")
+	flag.DurationVar(&s.turns.each, "stream", 2*time.Second, "how long each TCP stream takes in sections tunnel and guard")
 	flag.StringVar(&s.sizes, "sizes", "3,10", "`NUMBERS` of hosts of the meshes in section rotation")
 	flag.IntVar(&s.pps, "pps", 1000, "packets per second on each link and way in sections rotation and guard, if the machine carries them")
 	flag.IntVar(&s.bulk, "bulk", 50, "Mbit/s of the TCP stream in section rotation")

@@ -21,7 +21,6 @@ import (
 )
 
 const (
-	roundTime = 2 * time.Second // of one TCP stream
 	plainName = "wg0"
 	plainPort = 51999
 	plainMTU  = 1420
@@ -62,17 +61,24 @@ func tunnelRows(ctx context.Context, o settings) ([]Row, error) {
 		return nil, err
 	}
 	none := func() error { return nil }
-	rates, err := takeTurns(from, to, o.rounds, lane{plain, none}, lane{s.Address, none}, lane{plain, none})
+	rates, err := takeTurns(from, to, o.turns, lane{plain, none}, lane{s.Address, none}, lane{plain, none})
 	if err != nil {
 		return nil, err
 	}
 	ratio, noise := compare(rates)
 	return []Row{{
 		What: fmt.Sprintf("TCP through a Warren tunnel (%s) against plain %s, same hosts, %d rounds (plain against itself)",
-			s.Backend, what, o.rounds),
+			s.Backend, what, o.turns.rounds),
 		Target: target, OK: ratio >= least,
 		Measured: fmt.Sprintf("%.2f (%.2f), %.0f Mbit/s", ratio, noise, median(rates[1])),
 	}}, nil
+}
+
+// turns are how often each lane is measured, and how long each time. Many short ones tell more on a machine that others
+// use too than few long ones.
+type turns struct {
+	rounds int
+	each   time.Duration
 }
 
 // A lane is one way to send, which may have to be prepared each time.
@@ -83,15 +89,15 @@ type lane struct {
 
 // takeTurns measures the rate of each lane in every round. Who goes first changes from round to round: whoever follows
 // may find a warmer machine, or a busier one.
-func takeTurns(from, to *lab.Host, rounds int, lanes ...lane) ([][]float64, error) {
+func takeTurns(from, to *lab.Host, t turns, lanes ...lane) ([][]float64, error) {
 	rates := make([][]float64, len(lanes))
-	for round := range rounds {
+	for round := range t.rounds {
 		for turn := range lanes {
 			i := (round + turn) % len(lanes)
 			if err := lanes[i].prepare(); err != nil {
 				return nil, err
 			}
-			rate, err := stream(from, to, lanes[i].to)
+			rate, err := stream(from, to, lanes[i].to, t.each)
 			if err != nil {
 				return nil, fmt.Errorf("TCP to %v: %w", lanes[i].to, err)
 			}
@@ -229,7 +235,7 @@ func retry(within time.Duration, f func() error) error {
 }
 
 // stream sends for a while and gives the rate at which the other host received, in Mbit/s.
-func stream(from, to *lab.Host, addr netip.Addr) (float64, error) {
+func stream(from, to *lab.Host, addr netip.Addr, during time.Duration) (float64, error) {
 	var l net.Listener
 	if err := to.Do(func() (err error) {
 		l, err = net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
@@ -260,7 +266,7 @@ func stream(from, to *lab.Host, addr netip.Addr) (float64, error) {
 		return 0, err
 	}
 	chunk := make([]byte, 256<<10)
-	for end := time.Now().Add(roundTime); time.Now().Before(end); {
+	for end := time.Now().Add(during); time.Now().Before(end); {
 		if _, err := conn.Write(chunk); err != nil {
 			return 0, err
 		}
