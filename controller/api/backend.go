@@ -44,6 +44,7 @@ type Hosts interface {
 // Mesh is what holds for all hosts.
 type Mesh interface {
 	Mesh() wire.MeshView
+	Graph() wire.Graph
 	SetMesh(ctx context.Context, by string, settings wire.MeshSettings) (wire.MeshView, error)
 	RekeyMesh(ctx context.Context, by string, order wire.MeshRekey) (wire.MeshView, error)
 }

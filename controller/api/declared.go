@@ -18,7 +18,6 @@ type Declared interface {
 	SetDeclared(ctx context.Context, by string, order wire.DeclaredOrder) (wire.DeclaredResult, error)
 	Pending() *wire.Pending
 	EndPending(ctx context.Context, by, action string) (wire.MeshView, error)
-	Graph() wire.Graph
 }
 
 func (s *Server) declaredRoutes() {
@@ -42,7 +41,9 @@ func (s *Server) declaredRoutes() {
 	add(s, operation{
 		id: "show-graph", method: http.MethodGet, path: wire.PathGraph,
 		summary: "Show sites, hosts and the links between them", access: forReaders,
-	}, func(context.Context, *nothing) (*answer[wire.Graph], error) { return reply(declared.Graph()), nil })
+	}, func(context.Context, *nothing) (*answer[wire.Graph], error) {
+		return reply(s.backend.Mesh.Graph()), nil
+	})
 	add(s, operation{
 		id: "show-pending", method: http.MethodGet, path: wire.PathPending,
 		summary: "Show the change that waits to be confirmed", access: forReaders,

@@ -56,7 +56,8 @@ func main() {
 	flag.IntVar(&s.turns.rounds, "rounds", 8, "of TCP through each way in sections tunnel and guard")
 	flag.DurationVar(&s.turns.each, "stream", 2*time.Second, "how long each TCP stream takes in sections tunnel and guard")
 	flag.StringVar(&s.sizes, "sizes", "3,10", "`NUMBERS` of hosts of the meshes in section rotation")
-	flag.IntVar(&s.pps, "pps", 1000, "packets per second on each link and way in sections rotation and guard, if the machine carries them")
+	flag.IntVar(&s.pps, "pps", 1000,
+		"packets per second on each link and way, if the machine carries them, in sections rotation and guard")
 	flag.IntVar(&s.bulk, "bulk", 50, "Mbit/s of the TCP stream in section rotation")
 	flag.IntVar(&s.rotations, "rotations", 20, "in section rotation")
 	flag.IntVar(&s.faults, "faults", 20, "of each kind in section failover")
