@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -337,5 +338,23 @@ func (g *gatewayRig) holds(want bool, within time.Duration) {
 		return want == slices.ContainsFunc(g.state().Local, func(l peers.Local) bool {
 			return l == peers.Local{Prefix: netip.MustParsePrefix("10.20.0.1/32"), Link: "lan0", Virtual: true}
 		})
+	})
+}
+
+// TestSiteUnreachable: while no gateway is fit, nothing moves, and status says why.
+func TestSiteUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPairOf(t)
+		p.probes.silent(p.at[0], false)
+		p.probes.says(p.at[1], peers.Word{Acting: p.id[0], LAN: peers.LegDown})
+		p.eventually("it is a problem", 10*time.Second, func() bool { return strings.Contains(codes(p.status()), "site-unreachable") })
+		p.uses("wh1", 0)
+		s := p.status().Sites[0]
+		if s.Acting != "wh1" || s.Gateways[0].Why != "does not answer" || s.Gateways[1].Why != "its link to the LAN is down" {
+			t.Errorf("status says %+v", s)
+		}
+		p.probes.says(p.at[1], peers.Word{Acting: p.id[1], LAN: peers.LegUp, Home: true})
+		p.uses("wh2", 5*time.Second)
+		p.eventually("it is none any more", time.Second, func() bool { return !strings.Contains(codes(p.status()), "site-unreachable") })
 	})
 }

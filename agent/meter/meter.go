@@ -52,6 +52,8 @@ func Families() []Family {
 		{"warren_agent_reconcile_seconds_total", counter, "Time that this took, all in all."},
 		{"warren_agent_set_messages_total", counter, "Messages that set something in the kernel; none where nothing differs."},
 		{"warren_agent_restorations_total", counter, "Things of Warren's that others changed and the agent put back, by kind."},
+		{"warren_agent_site_moves_total", counter, "Times that a site with several gateways came to be reached by another one."},
+		{"warren_agent_site_gateway", gauge, "1 for the gateway by which a site is reached, 0 for its others."},
 		{"warren_agent_peer_state", gauge, "1 for the state that a peer is in: up, connecting or down; 0 for the others."},
 		{"warren_agent_peer_handshake_age_seconds", gauge, "Time since the last handshake with a peer; absent for never."},
 		{"warren_agent_peer_receive_bytes_total", counter, "Bytes received from a peer, on the interface that its traffic takes."},
@@ -65,6 +67,9 @@ func Write(w io.Writer, f *Figures, now time.Time) error {
 	s.host(f)
 	s.controller(f)
 	s.loop(f)
+	for i := range f.Status.Sites {
+		s.site(&f.Status.Sites[i])
+	}
 	for i := range f.Status.Peers {
 		s.peer(&f.Status.Peers[i], now)
 	}
@@ -157,6 +162,13 @@ func (s *sheet) loop(f *Figures) {
 	s.put("warren_agent_reconciles_total", float64(f.Turns))
 	s.put("warren_agent_reconcile_seconds_total", f.Took.Seconds())
 	s.put("warren_agent_set_messages_total", float64(f.Messages))
+}
+
+func (s *sheet) site(site *wire.SiteStatus) {
+	s.put("warren_agent_site_moves_total", float64(site.Moves), "site", site.Site)
+	for _, g := range site.Gateways {
+		s.put("warren_agent_site_gateway", flag(g.Host == site.Acting), "gateway", g.Host, "site", site.Site)
+	}
 }
 
 func (s *sheet) peer(p *wire.PeerStatus, now time.Time) {

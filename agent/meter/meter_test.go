@@ -26,6 +26,7 @@ func figures() *meter.Figures {
 				{Host: "branch", State: wire.PeerDown},
 			},
 			Problems: []peers.Problem{{Code: "disk-full"}, {Code: "route-conflict"}, {Code: "route-conflict"}},
+			Sites:    []wire.SiteStatus{{Site: "stock", Acting: "gw2", Moves: 3, Gateways: []wire.GatewayStatus{{Host: "gw1"}, {Host: "gw2"}}}},
 			Restored: []wire.Restoration{{Kind: "route", Count: 7}},
 		},
 		Wanted: 42, Newest: 4, Turns: 1000, Took: 1500 * time.Millisecond, Messages: 9,
@@ -57,6 +58,8 @@ func TestWrite(t *testing.T) {
 		`warren_agent_peer_handshake_age_seconds{peer="shop"} 90`,
 		`warren_agent_peer_receive_bytes_total{interface="wrn1",peer="shop"} 1.2345678901e+10`,
 		`warren_agent_peer_transmit_bytes_total{interface="wrn1",peer="shop"} 7`,
+		`warren_agent_site_moves_total{site="stock"} 3`,
+		`warren_agent_site_gateway{gateway="gw2",site="stock"} 1`, `warren_agent_site_gateway{gateway="gw1",site="stock"} 0`,
 		`process_resident_memory_bytes `,
 	} {
 		if !strings.Contains("\n"+text, "\n"+want) {
