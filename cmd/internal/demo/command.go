@@ -28,8 +28,8 @@ func Command() *cobra.Command {
 		Short: "Send orders between the LANs of three sites, let things go wrong, and watch every link",
 		Long: `Starts a controller and the gateways of three sites on this machine, enrols them with one token each and joins
 the LANs behind them. A till in the shop sends orders to the ERP in the warehouse, which sends invoices to the ledger of
-accounting: machines that know nothing of the mesh. Meanwhile a tunnel is deleted, and every link of the internet is
-tapped. At the end one order leaves the shop outside of the tunnels, on purpose: the tap has to catch it.
+accounting: machines that know nothing of the mesh. Meanwhile a gateway dies, a tunnel is deleted, and every link of the
+internet is tapped. At the end one order leaves the shop outside of the tunnels, on purpose: the tap has to catch it.
 
 What happens is told on stderr, the report on stdout. Nothing is left on this machine.
 

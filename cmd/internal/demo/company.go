@@ -48,17 +48,25 @@ func nth(network netip.Prefix, n int) netip.Prefix {
 	return netip.PrefixFrom(a, network.Bits())
 }
 
-// router is the address of its LAN to which a machine sends what is for others: that of the first gateway.
+// router is the address of its LAN to which a machine sends what is for others. Where a site has several gateways, the
+// one that acts has it.
 func (s *Site) router() netip.Addr { return nth(s.Network, 1).Addr() }
+
+// shared reports whether the address of the router moves between gateways.
+func (s *Site) shared() bool { return len(s.Gateways) > 1 }
 
 // topology is the lab of the company.
 func topology(programs string) lab.Topology {
 	t := lab.Topology{Bin: programs, Hosts: []lab.HostSpec{{Name: lab.DefaultController}}}
 	for _, s := range company() {
 		t.LANs = append(t.LANs, s.Name)
+		first := 1
+		if s.shared() {
+			first = 2
+		}
 		for i, name := range s.Gateways {
 			t.Hosts = append(t.Hosts, lab.HostSpec{Name: name, Site: s.Name, LAN: lab.LANLink{
-				Segment: s.Name, Addresses: []netip.Prefix{nth(s.Network, 1+i)},
+				Segment: s.Name, Addresses: []netip.Prefix{nth(s.Network, first+i)},
 			}})
 		}
 		t.Hosts = append(t.Hosts, lab.HostSpec{Name: s.Machine, LAN: lab.LANLink{
@@ -86,6 +94,9 @@ func (d *demo) join(ctx context.Context) error {
 		args := []string{"site", "add", s.Name, "--prefix", s.Network.String()}
 		for _, name := range s.Gateways {
 			args = append(args, "--gateway", name)
+		}
+		if s.shared() {
+			args = append(args, "--virtual-ip", s.router().String())
 		}
 		d.options.Progress(fmt.Sprintf("%s: warren %s", lab.DefaultController, strings.Join(args, " ")))
 		if out, err := d.mesh.Warren(ctx, lab.DefaultController, args...).CombinedOutput(); err != nil {

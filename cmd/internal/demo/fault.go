@@ -27,12 +27,18 @@ func (f *Fault) ok() bool { return f.Error == "" && f.Seconds <= promised.Second
 
 // faults kills a gateway when a quarter of the orders is placed, and deletes a tunnel after another third.
 func (d *demo) faults(ctx context.Context, p *pulse) error {
+	warehouse := d.site(warehouse)
+	victim := warehouse.Gateways[0]
 	tunnel := d.status[shop].Interfaces[0].Name
 	for _, f := range []struct {
 		name, what string
 		part       float64 // of the orders
 		do         func() error
 	}{
+		{"gateway", "the gateway " + victim + " dies", 0.25, func() error {
+			d.dead = victim
+			return d.lab.Host(victim).Crash()
+		}},
 		{"tunnel", "the interface " + tunnel + " of " + shop + " is deleted", 0.6, func() error {
 			return d.lab.Host(shop).DeleteLink(tunnel)
 		}},
