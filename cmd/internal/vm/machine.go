@@ -113,6 +113,8 @@ func (m Machine) initramfs() ([]byte, error) {
 	a.link("var/run", "../run")
 	a.file("etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"))
 	a.file("etc/group", 0o644, []byte("root:x:0:\nnogroup:x:65534:\n"))
+	// nft says "icmp" only where this says so, and else a number.
+	a.file("etc/protocols", 0o644, []byte("icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\n"))
 	a.file("etc/hosts", 0o644, []byte("127.0.0.1 localhost vm\n::1 localhost\n"))
 	if err := a.copy("init", m.Guest, 0o755); err != nil {
 		return nil, err
