@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,29 +220,31 @@ func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
 		g.holds(true, 5*time.Second)
-		uses := g.self
-		g.background(func() { g.ask("accounting", uses) })
+		var uses atomic.Pointer[peers.HostID]
+		uses.Store(&g.self)
+		g.background(func() { g.ask("accounting", *uses.Load()) })
 		time.Sleep(5 * time.Second)
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		g.kernel.Refuse(func(s peers.Step) error {
-			if _, ok := s.(peers.SetDoubling); ok && refuse {
+			if _, ok := s.(peers.SetDoubling); ok && refuse.Load() {
 				return context.DeadlineExceeded
 			}
 			return nil
 		})
 		g.c.Apply(peers.DrainHost{ID: g.self, Drain: true})
 		time.Sleep(2 * time.Second)
-		if w := g.ask("accounting", uses); w.Acting != g.self {
+		if w := g.ask("accounting", g.self); w.Acting != g.self {
 			t.Error("others are told before packets go to the other gateway")
 		}
-		refuse = false
-		g.eventually("others are told", 4*time.Second, func() bool { return g.ask("accounting", uses).Acting == g.other })
+		refuse.Store(false)
+		g.eventually("others are told", 4*time.Second, func() bool { return g.ask("accounting", g.self).Acting == g.other })
 		if d := g.state().Doubling; !d.There {
 			t.Error("packets do not go to the other gateway")
 		}
 		time.Sleep(20 * time.Second)
 		g.holds(true, 0)
-		uses = g.other
+		uses.Store(&g.other)
 		g.holds(false, 2*time.Second)
 		g.probes.says(g.at, peers.Word{Acting: g.other, Home: true, LAN: peers.LegUp, Near: netip.MustParseAddr("10.20.0.3")})
 		time.Sleep(time.Minute)
@@ -261,20 +264,21 @@ func TestGatewayCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
 		g.holds(true, 5*time.Second)
-		there := true
+		var there atomic.Bool
+		there.Store(true)
 		g.background(func() {
-			if there {
+			if there.Load() {
 				g.ask("accounting", g.self)
 			}
 		})
 		time.Sleep(time.Minute)
 		g.probes.says(g.at, peers.Word{Acting: g.self, Cut: true, LAN: peers.LegUp})
-		there = false
+		there.Store(false)
 		time.Sleep(time.Minute)
 		g.holds(true, 0)
 		g.probes.silent(g.at, false)
 		g.holds(false, 3*time.Second)
-		there = true
+		there.Store(true)
 		g.holds(true, 3*time.Second)
 	})
 }
