@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/peers"
 )
 
 // uplink is a host's link to the router.
@@ -35,12 +37,17 @@ func routerSettings() settings {
 // hostSettings are a freshly installed machine's: a new namespace copies the IPv4 settings of this machine, which may
 // be a router. Reverse path filtering is loose, as systemd sets it.
 func hostSettings() settings {
-	s := settings{{"ipv4/ip_forward", "0"}, {"ipv4/conf/all/rp_filter", "0"}, {"ipv4/conf/default/rp_filter", "2"}}
+	s := settings{{"ipv4/ip_forward", "0"}, {"ipv4/conf/all/rp_filter", "0"}, {"ipv4/conf/default/rp_filter", "2"},
+		{"ipv4/ip_local_reserved_ports", wireGuardPorts()}}
 	if haveIPv6() {
 		s = append(s, noDuplicateDetection())
 	}
 	return s
 }
+
+// wireGuardPorts are those of both slots. A socket of the lab's own traffic that asks for any port must not get that of
+// the slot which has no interface at the moment: the next rotation would wait for it.
+func wireGuardPorts() string { return fmt.Sprintf("%d-%d", peers.DefaultPort, peers.DefaultPort+1) }
 
 // noDuplicateDetection lets link-local addresses be used at once. Without one a router can ask for no neighbour, and
 // the first packet to each host would wait for two seconds.
