@@ -137,6 +137,9 @@ func (l *loop) flows(counted map[string]peers.Counter) wire.FlowReport {
 		out.Allowed = append(out.Allowed, wire.FlowCount{
 			From: []peers.Selector{all}, Allow: []peers.Service{{Protocol: peers.AnyProtocol}}, Counter: counted[peers.CounterOpened],
 		})
+		out.Dropped = append(out.Dropped, wire.DropCount{
+			Rule: peers.CounterStrayed, Message: "from the mesh, and for what is not in it", Counter: counted[peers.CounterStrayed],
+		})
 	} else {
 		for i := range p.Gate.Rules {
 			r := &p.Gate.Rules[i]

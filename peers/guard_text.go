@@ -95,6 +95,9 @@ func (t *guardText) wall(w *Wall) {
 	}
 	if w.Policy == nil {
 		t.base("arrive", "prerouting", "mangle", `iifname "wrn*" ct state new counter name "`+CounterOpened+`"`)
+		t.chain("through", slices.Concat([]string{"ct direction reply return", "ct state related return", "ct status dnat return"},
+			verdicts("daddr", w.Behind, "return"), []string{`counter name "` + CounterStrayed + `" drop`})...)
+		t.base("stray", "forward", "filter", `iifname "wrn*" goto through`)
 		return
 	}
 	var rules []string
@@ -112,13 +115,18 @@ func familyOf(ipv6 bool) string {
 }
 
 // inside are the rules about addresses that are reached through tunnels only.
-func inside(which string, all []Range, counter string) (rules []string) {
+func inside(which string, all []Range, counter string) []string {
+	return verdicts(which, all, fmt.Sprintf("counter name %q drop", counter))
+}
+
+// verdicts are the rules that end in a verdict for addresses in any of the ranges.
+func verdicts(which string, all []Range, verdict string) (rules []string) {
 	for _, f := range []struct {
 		name string
 		ipv6 bool
 	}{{"ip", false}, {"ip6", true}} {
 		if list := ofFamily(all, f.ipv6); len(list) > 0 {
-			rules = append(rules, fmt.Sprintf("%s %s { %s } counter name %q drop", f.name, which, ranges(list), counter))
+			rules = append(rules, fmt.Sprintf("%s %s { %s } %s", f.name, which, ranges(list), verdict))
 		}
 	}
 	return rules

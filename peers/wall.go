@@ -14,6 +14,7 @@ const (
 	CounterRefused = "refused" // packets that no flow allows
 	CounterLeaked  = "leaked"  // packets for the mesh that would have left outside of a tunnel
 	CounterSpoofed = "spoofed" // packets that claim to come from the mesh and did not come by a tunnel
+	CounterStrayed = "strayed" // packets from the mesh for what is not in it
 )
 
 // ProbePort is the UDP port on which agents ask each other through the tunnel (warren ping). No policy locks
@@ -36,6 +37,8 @@ type Wall struct {
 	Own    []netip.Addr // of this host in the mesh
 	Flows  []Passage
 	NAT    []Translation `json:",omitempty"` // between the host's site and the mesh
+	// Behind is what packets from the mesh are forwarded to, as the host itself knows it, while there is no policy.
+	Behind []Range `json:",omitempty"`
 	// Doubled lets the second copies of packets from the host's LAN go back there (Doubling).
 	Doubled bool `json:",omitempty"`
 
@@ -66,6 +69,9 @@ func (p *Plan) CompileGuard(o GuardOptions) Guard {
 		Policy: p.Filter(), Ports: []uint16{base, base + 1}, Own: []netip.Addr{p.Self.Address, p.Self.Address6}, Doubled: o.Doubled,
 	}
 	w.NAT = p.translations()
+	if w.Policy == nil {
+		w.Behind = p.behindSelf()
+	}
 	if !o.NoLeak {
 		inside := []netip.Prefix{p.Mesh.Overlay, p.Mesh.Overlay6}
 		if p.Gate != nil {
@@ -85,6 +91,15 @@ func (p *Plan) CompileGuard(o GuardOptions) Guard {
 	}
 	w.sum = w.digest()
 	return g
+}
+
+// behindSelf are the networks for which the host forwards.
+func (p *Plan) behindSelf() []Range {
+	var out []netip.Prefix
+	for _, n := range p.Forwards() {
+		out = append(out, n.Prefix)
+	}
+	return protected(out, nil)
 }
 
 // digest tells walls apart; empty for none. It takes long where there is much in one, so it is kept.
@@ -121,7 +136,7 @@ func (w *Wall) Counters() []string {
 		out = append(out, CounterLeaked, CounterSpoofed)
 	}
 	if w.Policy == nil {
-		return append(out, CounterOpened)
+		return append(out, CounterOpened, CounterStrayed)
 	}
 	out = append(out, CounterRefused)
 	known := map[string]bool{}

@@ -223,6 +223,19 @@ func connection(state uint32) fixed {
 	}
 }
 
+// redirected matches packets of connections whose destination was translated (IPS_DST_NAT in
+// linux/netfilter/nf_conntrack_common.h).
+func redirected() fixed {
+	const translated = 1 << 5
+	return fixed{
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
+		&expr.Bitwise{
+			SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, translated), Xor: make([]byte, 4),
+		},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	}
+}
+
 // Directions of a connection (linux/netfilter/nf_conntrack_tuple_common.h).
 const (
 	asking  = 0

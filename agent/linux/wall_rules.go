@@ -32,6 +32,7 @@ func (c *compiled) wall(w *peers.Wall) {
 	if w.Policy == nil {
 		c.chains = append(c.chains, hook("arrive", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle,
 			rule{via(expr.MetaKeyIIFNAME, ours), connection(expr.CtStateBitNEW), count(peers.CounterOpened)}))
+		c.through(w)
 		return
 	}
 	var probes []rule
@@ -83,8 +84,25 @@ func plain(name string, rules ...rule) *ruleChain {
 	return &ruleChain{Chain: nftables.Chain{Name: name}, rules: rules}
 }
 
+// through keeps packets from the mesh from being forwarded to what is not in it: the internet, or containers. Answers
+// pass, and so does what somebody has sent elsewhere on purpose.
+func (c *compiled) through(w *peers.Wall) {
+	leave := then(expr.VerdictReturn, "")
+	rules := []rule{{direction(replied), leave}, {connection(expr.CtStateBitRELATED), leave}, {redirected(), leave}}
+	rules = append(rules, decided(w.Behind, false, leave)...)
+	c.chains = append(c.chains,
+		plain("through", append(rules, rule{count(peers.CounterStrayed), then(expr.VerdictDrop, "")})...),
+		hook("stray", nftables.ChainHookForward, *nftables.ChainPriorityFilter,
+			rule{via(expr.MetaKeyIIFNAME, ours), then(expr.VerdictGoto, "through")}))
+}
+
 // keptIn drops packets from or to addresses that are reached through tunnels only.
-func keptIn(all []peers.Range, source bool, counter string) (out []rule) {
+func keptIn(all []peers.Range, source bool, counter string) []rule {
+	return decided(all, source, count(counter), then(expr.VerdictDrop, ""))
+}
+
+// decided does something with packets from or to addresses in any of the ranges.
+func decided(all []peers.Range, source bool, do ...part) (out []rule) {
 	for _, ipv6 := range []bool{false, true} {
 		within := addressSet("", ipv6)
 		for _, r := range all {
@@ -93,7 +111,7 @@ func keptIn(all []peers.Range, source bool, counter string) (out []rule) {
 			}
 		}
 		if len(within.elements) > 0 {
-			out = append(out, rule{family(ipv6), address(ipv6, source), within, count(counter), then(expr.VerdictDrop, "")})
+			out = append(out, append(rule{family(ipv6), address(ipv6, source), within}, do...))
 		}
 	}
 	return out

@@ -1,0 +1,122 @@
+package linux
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/warren-mesh/warren/agent/linux/nettest"
+	"github.com/warren-mesh/warren/peers"
+)
+
+// A crossroads is a gateway between the mesh, its site's network 10.20.0.0/24 and another one, 10.30.0.0/24, that the
+// mesh knows nothing of.
+type crossroads struct {
+	*walled
+	beyond *nettest.Host
+}
+
+func newCrossroads(t *testing.T) *crossroads {
+	c := &crossroads{walled: newWalled(t), beyond: nettest.NewHost(t)}
+	nettest.Join(t, c.hears, c.beyond, netip.MustParsePrefix("10.20.0.1/24"), netip.MustParsePrefix("10.20.0.9/24"))
+	c.hears.Do(func() {
+		c.hears.AddressOn("eth0", netip.MustParsePrefix("10.30.0.1/24"))
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.beyond.Do(func() { c.beyond.AddressOn("eth0", netip.MustParsePrefix("10.30.0.9/24")) })
+	route(t, c.asks, "10.20.0.0/24", "10.90.0.1")
+	route(t, c.asks, "10.30.0.0/24", "10.90.0.1")
+	route(t, c.beyond, "10.90.0.0/16", "10.20.0.1")
+	return c
+}
+
+func route(t *testing.T, h *nettest.Host, to, via string) {
+	t.Helper()
+	h.Do(func() {
+		r := &netlink.Route{Dst: ipNet(netip.MustParsePrefix(to)), Gw: netip.MustParseAddr(via).AsSlice()}
+		if err := netlink.RouteAdd(r); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// answersAt accepts connections at an address of a host until the test ends.
+func answersAt(t *testing.T, h *nettest.Host, address string) {
+	t.Helper()
+	h.Do(func() {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_ = conn.Close()
+			}
+		}()
+	})
+}
+
+// reaches tells whether a host gets a connection to an address, from one of its own, or from any for "".
+func reaches(h *nettest.Host, from, address string, within time.Duration) (ok bool) {
+	d := net.Dialer{Timeout: within}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	h.Do(func() {
+		conn, err := d.Dial("tcp", address)
+		if ok = err == nil; ok {
+			_ = conn.Close()
+		}
+	})
+	return ok
+}
+
+// TestStrayed: without a policy the mesh reaches a gateway's site, and nothing else that the gateway could forward to,
+// unless somebody answers, or has translated the destination on purpose.
+func TestStrayed(t *testing.T) {
+	const soon, patient = 500 * time.Millisecond, 5 * time.Second
+	c := newCrossroads(t)
+	for _, address := range []string{"10.20.0.9:5432", "10.30.0.9:5432"} {
+		answersAt(t, c.beyond, address)
+	}
+	answersAt(t, c.asks, "10.90.0.2:5432")
+	if !reaches(c.asks, "", "10.30.0.9:5432", patient) {
+		t.Fatal("without a guard nothing is kept from going there")
+	}
+	p := planFor(1)
+	lan := netip.MustParsePrefix("10.20.0.0/24")
+	p.Sites = []peers.PlanSite{{
+		Name: p.Self.Site, Prefixes: []netip.Prefix{lan}, Gateways: []peers.HostID{p.Self.ID}, Networks: []peers.SitePrefix{{Prefix: lan}},
+	}}
+	subject{kernel: c.kernel}.apply(t, peers.SetGuard{Guard: p.CompileGuard(peers.GuardOptions{})})
+	if !reaches(c.asks, "", "10.20.0.9:5432", patient) {
+		t.Error("the mesh does not reach the site of the gateway")
+	}
+	if reaches(c.asks, "", "10.30.0.9:5432", soon) {
+		t.Error("the mesh reaches a network that is not in it")
+	}
+	if n := c.count(peers.CounterStrayed); n == 0 {
+		t.Error("what was dropped is not counted")
+	}
+	if !reaches(c.beyond, "10.30.0.9", "10.90.0.2:5432", patient) {
+		t.Error("answers from the mesh are dropped")
+	}
+	c.hears.Do(func() {
+		nft(t, "add table ip others", "add chain ip others in { type nat hook prerouting priority dstnat; }",
+			"add rule ip others in tcp dport 9999 dnat to 10.30.0.9:5432")
+	})
+	if !reaches(c.asks, "", "10.90.0.1:9999", patient) {
+		t.Error("what somebody translates on purpose is dropped")
+	}
+}
