@@ -171,7 +171,8 @@ func (e *Electorate) rival() HostID {
 }
 
 // Says is whom a gateway tells others to use: itself or to whom it hands over where it acts; else what the acting
-// one says.
+// one says. What one says that does not act yet is hearsay: two gateways, each of which followed the other, would give
+// each other's former word back for ever.
 func (e *Electorate) Says(c Choice) HostID {
 	switch {
 	case c.To != "":
@@ -180,7 +181,7 @@ func (e *Electorate) Says(c Choice) HostID {
 		return c.Gateway
 	}
 	s := e.Seen[c.Gateway]
-	if next := e.Seen[s.Word.Acting]; s.Fit && next.Fit && slices.Contains(e.Gateways, s.Word.Acting) {
+	if next := e.Seen[s.Word.Acting]; s.Word.Home && s.Fit && next.Fit && slices.Contains(e.Gateways, s.Word.Acting) {
 		return s.Word.Acting
 	}
 	return c.Gateway

@@ -382,3 +382,23 @@ func (w *ward) harm(r *rand.Rand, broken map[[2]peers.HostID]bool) {
 		broken[[2]peers.HostID{w.order[r.IntN(len(w.order))], g.id}] = r.IntN(2) == 0
 	}
 }
+
+// TestElectHearsay: two gateways that follow each other, as for a moment in each handover, do not go on giving each
+// other's former word back: each says whom it follows.
+func TestElectHearsay(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	fit := func(w peers.Word) peers.Observed {
+		w.LAN = peers.LegUp
+		return peers.Observed{}.Answered(w, now)
+	}
+	e := peers.Electorate{Self: "old", Gateways: []peers.HostID{"old", "new"}, Seen: map[peers.HostID]peers.Observed{
+		"old": fit(peers.Word{Draining: true}), "new": fit(peers.Word{Acting: "old"}),
+	}}
+	if says := e.Says(peers.Choice{Gateway: "new"}); says != "new" {
+		t.Errorf("the gateway that has handed over says %q, which it has from who is to take over", says)
+	}
+	e.Seen["new"] = fit(peers.Word{Acting: "old", Home: true})
+	if says := e.Says(peers.Choice{Gateway: "new"}); says != "old" {
+		t.Errorf("the gateway says %q, and the one that acts %q", says, "old")
+	}
+}
