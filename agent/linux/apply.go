@@ -42,6 +42,13 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 		return k.delAddress(s)
 	case peers.DelLink:
 		return k.delLink(ctx, s)
+	}
+	return k.doBeside(group[0])
+}
+
+// doBeside carries out a step about what is not on our links: rules, and what gateways have on others' links.
+func (k *Kernel) doBeside(step peers.Step) error {
+	switch s := step.(type) {
 	case peers.SetForwarding:
 		return k.setForwarding(s)
 	case peers.SetGuard:
@@ -55,7 +62,7 @@ func (k *Kernel) do(ctx context.Context, group []peers.Step) error {
 	case peers.DelVirtual:
 		return k.delVirtual(s)
 	}
-	return fmt.Errorf("unknown step %T", group[0])
+	return fmt.Errorf("unknown step %T", step)
 }
 
 // apply carries out steps with do, which gets one step, or several in a row that go together.

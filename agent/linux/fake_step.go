@@ -31,31 +31,37 @@ func (f *Fake) do(step peers.Step) error {
 		}
 		f.delLink(s.Name)
 		return nil
-	case peers.SetForwarding:
-		f.setForwarding(s)
-		return nil
-	case peers.SetGuard:
-		f.guard = peers.Table{There: true, Digest: s.Guard.Digest()}
-		return nil
-	case peers.DelGuard:
-		f.guard = peers.Table{}
-		return nil
-	case peers.SetDoubling:
-		f.doubling = s.Doubling
-		return nil
-	case peers.SetVirtual:
-		f.locals = append(f.locals, peers.Local{Prefix: netip.PrefixFrom(s.Address, 32), Link: s.Link, Virtual: true})
-		return nil
-	case peers.DelVirtual:
-		f.locals = slices.DeleteFunc(f.locals, func(l peers.Local) bool { return l.Virtual && l.Prefix.Addr() == s.Address })
-		return nil
 	case peers.SetRoute:
 		return f.setRoute(s.Route)
 	case peers.DelRoute:
 		f.routes.remove(s.Route)
 		return nil
 	}
+	if f.doBeside(step) {
+		return nil
+	}
 	return f.doLink(step)
+}
+
+// doBeside takes a step about what is not on our links; false for any other.
+func (f *Fake) doBeside(step peers.Step) bool {
+	switch s := step.(type) {
+	case peers.SetForwarding:
+		f.setForwarding(s)
+	case peers.SetGuard:
+		f.guard = peers.Table{There: true, Digest: s.Guard.Digest()}
+	case peers.DelGuard:
+		f.guard = peers.Table{}
+	case peers.SetDoubling:
+		f.doubling = s.Doubling
+	case peers.SetVirtual:
+		f.locals = append(f.locals, peers.Local{Prefix: netip.PrefixFrom(s.Address, 32), Link: s.Link, Virtual: true})
+	case peers.DelVirtual:
+		f.locals = slices.DeleteFunc(f.locals, func(l peers.Local) bool { return l.Virtual && l.Prefix.Addr() == s.Address })
+	default:
+		return false
+	}
+	return true
 }
 
 // doLink takes a step on a link that must be there.

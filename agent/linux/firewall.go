@@ -205,19 +205,28 @@ func (w *walk) end(c *nftables.Chain, certain bool, verdict verdict, target stri
 		return perhaps, nil
 	case calls, goes:
 		out, err := w.chain(&nftables.Chain{Name: target, Table: c.Table}, depth+1)
-		switch {
-		case err != nil || out == goesOn && verdict == calls:
+		if err != nil {
 			return out, err
-		case out == goesOn && certain:
-			return leaves, nil
-		case out == goesOn:
-			return perhaps, nil
-		case !certain && out == dropped:
-			return goesOn, nil // perhaps, as above
-		case !certain:
-			return unknown, nil
 		}
-		return out, nil
+		return cameBack(out, certain, verdict == calls), nil
 	}
 	return goesOn, nil
+}
+
+// cameBack is what becomes of a packet that a rule sends to another chain, for certain or perhaps, given its fate
+// there. From a chain that is called it comes back to the next rule.
+func cameBack(out fate, certain, called bool) fate {
+	switch {
+	case out == goesOn && called:
+		return goesOn
+	case out == goesOn && certain:
+		return leaves
+	case out == goesOn:
+		return perhaps
+	case !certain && out == dropped:
+		return goesOn // perhaps: it is not named for that
+	case !certain:
+		return unknown
+	}
+	return out
 }

@@ -37,8 +37,12 @@ func routerSettings() settings {
 // hostSettings are a freshly installed machine's: a new namespace copies the IPv4 settings of this machine, which may
 // be a router. Reverse path filtering is loose, as systemd sets it.
 func hostSettings() settings {
-	s := settings{{"ipv4/ip_forward", "0"}, {"ipv4/conf/all/rp_filter", "0"}, {"ipv4/conf/default/rp_filter", "2"},
-		{"ipv4/ip_local_reserved_ports", wireGuardPorts()}}
+	s := settings{
+		{"ipv4/ip_forward", "0"},
+		{"ipv4/conf/all/rp_filter", "0"},
+		{"ipv4/conf/default/rp_filter", "2"},
+		{"ipv4/ip_local_reserved_ports", wireGuardPorts()},
+	}
 	if haveIPv6() {
 		s = append(s, noDuplicateDetection())
 	}
