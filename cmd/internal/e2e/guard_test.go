@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/cmd/internal/lab"
 	"github.com/warren-mesh/warren/cmd/internal/tap"
@@ -29,8 +31,15 @@ func (m *mesh) nft(host string, args ...string) string {
 // flood sends datagrams from a host to an address of the mesh, and counts what leaves its link that is no tunnel's.
 func (m *mesh) flood(from string, to netip.AddrPort) (left int) {
 	m.t.Helper()
+	return m.floodBehind(from, from, to)
+}
+
+// floodBehind sends datagrams from a host, of a LAN perhaps, and counts what leaves a gateway's link to the internet
+// that is no tunnel's.
+func (m *mesh) floodBehind(from, gateway string, to netip.AddrPort) (left int) {
+	m.t.Helper()
 	watch, err := tap.Open(tap.Options{
-		Links: []string{from}, WireGuard: []uint16{51820, 51821},
+		Links: []string{gateway}, WireGuard: []uint16{51820, 51821},
 		Controller: []netip.AddrPort{netip.AddrPortFrom(m.lab.Host(lab.DefaultController).IPv4(), 7443)},
 	})
 	if err != nil {
@@ -38,8 +47,11 @@ func (m *mesh) flood(from string, to netip.AddrPort) (left int) {
 	}
 	if err := m.lab.Host(from).Do(func() error {
 		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-		if err != nil {
+		if errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH) {
 			return nil // there is no way at all
+		}
+		if err != nil {
+			return err
 		}
 		defer c.Close()
 		for range 200 {

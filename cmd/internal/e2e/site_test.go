@@ -348,34 +348,3 @@ func TestForwardedLeak(t *testing.T) {
 		})
 	}
 }
-
-// floodBehind sends datagrams from a LAN host, and counts what leaves the gateway's link to the internet that is no
-// tunnel's.
-func (m *mesh) floodBehind(from, gateway string, to netip.AddrPort) (left int) {
-	m.t.Helper()
-	watch, err := tap.Open(tap.Options{
-		Links: []string{gateway}, WireGuard: []uint16{51820, 51821},
-		Controller: []netip.AddrPort{netip.AddrPortFrom(m.lab.Host(lab.DefaultController).IPv4(), 7443)},
-	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	if err := m.lab.Host(from).Do(func() error {
-		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		for range 200 {
-			_, _ = c.Write([]byte("order data")) // whether it may is what is measured
-		}
-		return nil
-	}); err != nil {
-		m.t.Fatal(err)
-	}
-	report, err := watch.Close()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return int(report.Total().Packets.Other)
-}
