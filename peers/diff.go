@@ -169,12 +169,16 @@ func (d *differ) hasAddress(own netip.Addr) bool {
 	return own.IsValid() && !taken && (own.Is4() || d.state.IPv6)
 }
 
-// sweep removes interfaces that are not in the plan.
+// sweep removes interfaces that are not in the plan. What the kernel has done to the host for the sake of interfaces is
+// undone when there is to be none.
 func (d *differ) sweep() {
 	for _, l := range d.state.Links {
 		planned := slices.ContainsFunc(d.plan.Interfaces, func(in Interface) bool { return in.Name == l.Name })
 		if !planned {
 			d.shrink = append(d.shrink, DelLink{Name: l.Name})
 		}
+	}
+	if d.state.Redirects && len(d.plan.Interfaces) == 0 {
+		d.shrink = append(d.shrink, RestoreRedirects{})
 	}
 }

@@ -25,6 +25,9 @@ type State struct {
 	// Forwarding is of all links but the loopback.
 	Forwarding []Forwarding
 	Forward6   Forward6
+	// Redirects says that net.ipv4.conf.all.send_redirects was on until the kernel's WireGuard turned it off for an
+	// interface of ours.
+	Redirects bool
 	// Doubling are the tables by which packets are sent a second time.
 	Doubling Table
 	Local    []Local // addresses of the host on links that are not ours, without link-local ones

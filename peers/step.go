@@ -62,6 +62,9 @@ type SetPeer struct {
 	ReplaceAllowed bool           // Allowed is all that it shall have
 }
 
+// RestoreRedirects turns net.ipv4.conf.all.send_redirects on again, see State.Redirects, and takes back the note of it.
+type RestoreRedirects struct{}
+
 // SetRoute adds a route or replaces the one to the same prefix.
 type SetRoute struct{ Route Route }
 
@@ -89,19 +92,20 @@ type SetGuard struct{ Guard Guard }
 // DelGuard removes the nftables table.
 type DelGuard struct{}
 
-func (AddLink) step()     {}
-func (SetDevice) step()   {}
-func (SetLink) step()     {}
-func (SetRPFilter) step() {}
-func (AddAddress) step()  {}
-func (SetPeer) step()     {}
-func (SetRoute) step()    {}
-func (DelRoute) step()    {}
-func (DelPeer) step()     {}
-func (DelAddress) step()  {}
-func (SetGuard) step()    {}
-func (DelGuard) step()    {}
-func (DelLink) step()     {}
+func (AddLink) step()          {}
+func (SetDevice) step()        {}
+func (SetLink) step()          {}
+func (SetRPFilter) step()      {}
+func (RestoreRedirects) step() {}
+func (AddAddress) step()       {}
+func (SetPeer) step()          {}
+func (SetRoute) step()         {}
+func (DelRoute) step()         {}
+func (DelPeer) step()          {}
+func (DelAddress) step()       {}
+func (SetGuard) step()         {}
+func (DelGuard) step()         {}
+func (DelLink) step()          {}
 
 // String prints the step.
 func (s AddLink) String() string {
@@ -124,6 +128,9 @@ func (s SetLink) String() string {
 	}
 	return out
 }
+
+// String prints the step.
+func (RestoreRedirects) String() string { return "sysctl net.ipv4.conf.all.send_redirects=1" }
 
 // String prints the step.
 func (s SetRPFilter) String() string {

@@ -51,6 +51,8 @@ func (k *Kernel) doBeside(step peers.Step) error {
 	switch s := step.(type) {
 	case peers.SetForwarding:
 		return k.setForwarding(s)
+	case peers.RestoreRedirects:
+		return k.restoreRedirects()
 	case peers.SetGuard:
 		return k.setGuard(s.Guard)
 	case peers.DelGuard:

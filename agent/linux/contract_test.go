@@ -30,6 +30,9 @@ type subject struct {
 	flush   func()             // somebody else flushes all rules
 	forward func(string, bool) // somebody else has what comes in by a link forwarded, IPv4 and IPv6, or not
 	text    func() string      // for a failure
+
+	redirects func() bool // whether the host sends redirects, and somebody else who sets it
+	redirect  func(bool)
 }
 
 func TestContractFake(t *testing.T) {
@@ -45,6 +48,9 @@ func TestContractFake(t *testing.T) {
 			flush:   f.Flush,
 			forward: f.Forward,
 			text:    f.String,
+
+			redirects: f.Redirects,
+			redirect:  f.SetRedirects,
 		}
 	})
 }
@@ -74,6 +80,11 @@ func TestContractKernel(t *testing.T) {
 				sysctl(t, "net/ipv6/conf/"+link+"/force_forwarding", value)
 			},
 			text: func() string { return system(t) },
+
+			redirects: func() bool { return read(t, redirectsSetting) == "1" },
+			redirect: func(on bool) {
+				sysctl(t, redirectsSetting, map[bool]string{false: "0", true: "1"}[on])
+			},
 		}
 	})
 }
@@ -103,6 +114,7 @@ func contract(t *testing.T, fresh func(*testing.T) subject) {
 		{"a reverse path filter", testRPFilter},
 		{"a table of rules", testGuard},
 		{"a gateway", testGateway},
+		{"redirects", testRedirects},
 		{"a link of somebody else", testOccupied},
 		{"a network of somebody else", testForeign},
 		{"watching", testWatch},

@@ -30,16 +30,18 @@ type Fake struct {
 	knocks   []netip.Addr
 	forwards map[string]peers.Forwarding // by link
 	counters map[string]peers.Counter
-	watchers map[chan struct{}]bool
-	refuse   func(peers.Step) error
-	index    int
-	steps    int
+	// redirects are sent by the host, and were until a link came up.
+	redirects, redirected bool
+	watchers              map[chan struct{}]bool
+	refuse                func(peers.Step) error
+	index                 int
+	steps                 int
 }
 
 // NewFake makes a host with IPv6 and without anything of ours.
 func NewFake() *Fake {
 	return &Fake{
-		ipv6:     true,
+		ipv6: true, redirects: true,
 		links:    map[string]*fakeLink{},
 		forwards: map[string]peers.Forwarding{},
 		routes:   fakeRoutes{at: map[fakeRoute]int{}},
@@ -68,7 +70,7 @@ func (f *Fake) Observe(ctx context.Context) (peers.State, error) {
 			s.Links = append(s.Links, l.observe())
 		}
 	}
-	s.Forwarding = f.forwarding()
+	s.Forwarding, s.Redirects = f.forwarding(), f.redirected
 	return s, nil
 }
 

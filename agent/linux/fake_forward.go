@@ -34,6 +34,20 @@ func (f *Fake) setForwarding(s peers.SetForwarding) {
 	f.forwards[s.Link] = one
 }
 
+// Redirects reports whether the host sends redirects (net.ipv4.conf.all.send_redirects).
+func (f *Fake) Redirects() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.redirects
+}
+
+// SetRedirects has somebody else set that.
+func (f *Fake) SetRedirects(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.redirects = on
+}
+
 // Forward has somebody else turn on, or off, that what comes in by a link is forwarded.
 func (f *Fake) Forward(link string, on bool) {
 	f.mu.Lock()

@@ -54,6 +54,8 @@ func (f *Fake) doBeside(step peers.Step) bool {
 		f.guard = peers.Table{}
 	case peers.SetDoubling:
 		f.doubling = s.Doubling
+	case peers.RestoreRedirects:
+		f.redirects, f.redirected = true, false
 	case peers.SetVirtual:
 		f.locals = append(f.locals, peers.Local{Prefix: netip.PrefixFrom(s.Address, 32), Link: s.Link, Virtual: true})
 	case peers.DelVirtual:
@@ -135,6 +137,8 @@ func (f *Fake) setLink(l *fakeLink, s peers.SetLink) error {
 			return &linkError{&PortError{Port: l.port, Holder: "another interface"}}
 		}
 		l.up = true
+		f.redirected = f.redirected || f.redirects
+		f.redirects = false
 	}
 	return nil
 }

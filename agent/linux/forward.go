@@ -46,12 +46,17 @@ func (k *Kernel) forwarding(s *peers.State) error {
 		return fmt.Errorf("read settings of interfaces: %v", err)
 	}
 	for _, row := range rows {
-		if len(row) < unix.SizeofIfInfomsg || nl.DeserializeIfInfomsg(row).Index == loopback {
+		if len(row) < unix.SizeofIfInfomsg {
 			continue
 		}
+		index := nl.DeserializeIfInfomsg(row).Index
 		row = row[unix.SizeofIfInfomsg:]
 		spec := attribute(row, unix.IFLA_AF_SPEC)
 		four := attribute(attribute(spec, unix.AF_INET), iflaInetConf)
+		if index == loopback {
+			s.Redirects = isRedirects(four)
+			continue
+		}
 		six := attribute(attribute(spec, unix.AF_INET6), iflaInet6Conf)
 		f := peers.Forwarding{
 			Link: nl.BytesToString(attribute(row, unix.IFLA_IFNAME)),

@@ -138,6 +138,9 @@ func (k *Kernel) setLink(s peers.SetLink) error {
 		}
 	}
 	if s.Up {
+		if backend == InKernel {
+			k.noteRedirects()
+		}
 		if err := k.wrote(k.rt.LinkSetUp(link)); err != nil {
 			return &linkError{k.onPort(explain(err), k.portOf(s.Name, backend))}
 		}

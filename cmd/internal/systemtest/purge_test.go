@@ -7,8 +7,7 @@ import (
 )
 
 // A snapshotScript tells all of the machine that a package may have changed: files with their modes and owners, contents of
-// /etc, users, units, and the network. What changes by itself is left out, and so is send_redirects of all interfaces:
-// the kernel's WireGuard turns it off when an interface comes up, whoever made that, and never puts it back.
+// /etc, users, units, and the network. What changes by itself is left out.
 const snapshotScript = `export LC_ALL=C
 systemctl is-system-running --wait >/dev/null || true
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /payload -o -path /tmp -o -path /var/tmp \
@@ -24,8 +23,7 @@ ip -br link | awk '{print "link", $1}'
 ip -br addr
 ip route show table all | sort; ip -6 route show table all | sed 's/expires [0-9]*sec//' | sort; ip rule; ip -6 rule
 nft list ruleset
-grep -r . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv?/conf/all /proc/sys/net/ipv?/conf/default /proc/sys/net/ipv?/conf/eth0 2>/dev/null |
-	grep -v /all/send_redirects:
+grep -r . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv?/conf/all /proc/sys/net/ipv?/conf/default /proc/sys/net/ipv?/conf/eth0 2>/dev/null
 pgrep -a warren || true`
 
 // snapshots are those of all machines, by name.
