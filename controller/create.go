@@ -62,8 +62,16 @@ func (c *Controller) create(ctx context.Context, empty *peers.Inventory) (*peers
 }
 
 // prepareVault makes the identity and the secret of the first generation, unless an earlier start got
-// as far as that.
+// as far as that, or that of another controller.
 func (c *Controller) prepareVault(ctx context.Context) error {
+	err := c.fillVault(ctx)
+	for tries := 0; errors.Is(err, fs.ErrExist) && tries < changeTries; tries++ {
+		err = c.fillVault(ctx) // another was faster with one of them
+	}
+	return err
+}
+
+func (c *Controller) fillVault(ctx context.Context) error {
 	values := map[string][]byte{}
 	for _, name := range []string{vaultIdentity, vaultSecret(1)} {
 		_, err := c.vault.Fetch(ctx, name)
@@ -82,7 +90,7 @@ func (c *Controller) prepareVault(ctx context.Context) error {
 	if len(values) == 0 {
 		return nil
 	}
-	if err := c.vault.Put(ctx, values); err != nil {
+	if err := c.vault.Create(ctx, values); err != nil {
 		return fmt.Errorf("keep the controller's identity: %w", err)
 	}
 	return nil

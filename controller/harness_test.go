@@ -35,6 +35,7 @@ const patience = 10 * time.Second
 type site struct {
 	t      *testing.T
 	db     *ledger.DB
+	vault  controller.Vault // nil for that of the database
 	c      *controller.Controller
 	addr   string // of the TLS listener
 	socket string
@@ -88,7 +89,11 @@ func (s *site) start(listen string) {
 	s.addr = raw.Addr().String()
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	settings := controller.Settings{Advertise: []string{s.addr}, Version: "test", Now: s.now}
-	if s.c, err = controller.Open(s.t.Context(), s.db, s.db, settings, log); err != nil {
+	vault := s.vault
+	if vault == nil {
+		vault = s.db
+	}
+	if s.c, err = controller.Open(s.t.Context(), s.db, vault, settings, log); err != nil {
 		s.t.Fatal(err)
 	}
 	cert, err := pin.Certificate(rand.Reader, s.c.Identity().Signer())

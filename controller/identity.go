@@ -95,16 +95,31 @@ func (c *Controller) RekeyMesh(ctx context.Context, by string, order wire.MeshRe
 	return c.meshView(inv), nil
 }
 
-// makeHeir makes the next identity. One that is there belongs to an attempt of which nobody has heard.
+// makeHeir makes the next identity. One that is there is taken: it belongs to an attempt of which nobody has heard, or to
+// another controller, whose hosts may hear of it any moment.
 func (c *Controller) makeHeir(ctx context.Context) (key.IdentityKey, error) {
-	k, err := key.NewIdentityKey(rand.Reader)
-	if err != nil {
-		return k, fmt.Errorf("make an identity: %v", err)
+	for range changeTries {
+		k, err := c.fetchIdentity(ctx, vaultHeir)
+		if err == nil && k.Identity() != c.Identity().Identity() {
+			return k, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // it is of no use, or what the last change of identity left
+			if err := c.vault.Destroy(ctx, vaultHeir); err != nil {
+				return k, ledgerFault(err)
+			}
+		}
+		if k, err = key.NewIdentityKey(rand.Reader); err != nil {
+			return k, fmt.Errorf("make an identity: %v", err)
+		}
+		err = c.vault.Create(ctx, map[string][]byte{vaultHeir: []byte(k.Expose())})
+		if err == nil {
+			return k, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return k, ledgerFault(err)
+		}
 	}
-	if err := c.vault.Put(ctx, map[string][]byte{vaultHeir: []byte(k.Expose())}); err != nil {
-		return k, ledgerFault(err)
-	}
-	return k, nil
+	return key.IdentityKey{}, wire.NewFault(503, "busy", "other controllers are faster, again and again", "try again")
 }
 
 // keepIdentity ends the overlap when there is nobody left to wait for, or its time is over.

@@ -28,6 +28,9 @@ type Vault interface {
 	Fetch(ctx context.Context, name string) ([]byte, error)
 	// Put sets values in one transaction.
 	Put(ctx context.Context, values map[string][]byte) error
+	// Create does so where there is none of these names yet. Otherwise nothing is set, and the error wraps fs.ErrExist:
+	// of several controllers that make the same secret at once, one does, and the others take that one.
+	Create(ctx context.Context, values map[string][]byte) error
 	// Destroy overwrites and removes a value.
 	Destroy(ctx context.Context, name string) error
 }

@@ -106,6 +106,18 @@ func (m *memoryLedger) Put(_ context.Context, values map[string][]byte) error {
 	return nil
 }
 
+func (m *memoryLedger) Create(_ context.Context, values map[string][]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range values {
+		if _, there := m.values[name]; there {
+			return fmt.Errorf("vault value %s: %w", name, fs.ErrExist)
+		}
+	}
+	maps.Copy(m.values, values)
+	return nil
+}
+
 func (m *memoryLedger) Destroy(_ context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -166,7 +166,7 @@ func (c *Controller) begin(
 	return inv, err
 }
 
-// makeSecret makes the secret of a generation, unless an earlier attempt got as far as that.
+// makeSecret makes the secret of a generation, unless an earlier attempt got as far as that, or another controller.
 func (c *Controller) makeSecret(ctx context.Context, g peers.Generation) error {
 	_, err := c.vault.Fetch(ctx, vaultSecret(g))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -176,7 +176,11 @@ func (c *Controller) makeSecret(ctx context.Context, g peers.Generation) error {
 	if err != nil {
 		return fmt.Errorf("make a secret: %v", err)
 	}
-	if err := c.vault.Put(ctx, map[string][]byte{vaultSecret(g): []byte(secret.Expose())}); err != nil {
+	err = c.vault.Create(ctx, map[string][]byte{vaultSecret(g): []byte(secret.Expose())})
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
 		return ledgerFault(err)
 	}
 	failpoint.Reach(failpoint.SecretMade)

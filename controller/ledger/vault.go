@@ -28,7 +28,28 @@ func (db *DB) Fetch(ctx context.Context, name string) ([]byte, error) {
 // Put stores values under their names in one transaction. The values that they replace stay somewhere
 // in the file until the next Destroy.
 func (db *DB) Put(ctx context.Context, values map[string][]byte) error {
+	return db.put(ctx, values, func(store) error { return nil })
+}
+
+// Create stores values like Put, all of them or none: where there is one of any of the names, nothing is stored and the
+// error, which says which, wraps fs.ErrExist.
+func (db *DB) Create(ctx context.Context, values map[string][]byte) error {
+	return db.put(ctx, values, func(s store) error {
+		for name := range values {
+			if s.vault.Get([]byte(name)) != nil {
+				return fmt.Errorf("the vault has a %.80q already: %w", name, fs.ErrExist)
+			}
+		}
+		return nil
+	})
+}
+
+// put stores values in one transaction that begins with a condition.
+func (db *DB) put(ctx context.Context, values map[string][]byte, may func(store) error) error {
 	err := db.update(ctx, func(s store) error {
+		if err := may(s); err != nil {
+			return err
+		}
 		t, err := s.vaultTally()
 		if err != nil {
 			return err
