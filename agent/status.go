@@ -29,6 +29,9 @@ func (l *loop) publish() {
 	s.Version, s.Backend = l.Version, l.Kernel.Backend()
 	l.describeSelf(&s)
 	s.Controller = controllerStatus(view, l.me.member != nil)
+	if l.me.member != nil {
+		s.Controller.Addresses = l.me.member.Controllers
+	}
 	trying := 0
 	if l.plan != nil {
 		trying = l.describePlan(&s, now)

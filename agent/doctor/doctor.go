@@ -111,14 +111,17 @@ func (p *patient) identity() wire.Finding {
 	if !p.status.Controller.Connected {
 		return finding("identity", skipped, "", "whether another host uses it, the controller knows, which is not reached")
 	}
-	return finding("identity", ok, "", "no other host uses it")
+	return finding("identity", ok, "", "the controller takes this host for the one that has it, and refuses any other")
 }
 
 // clockTolerance is what a clock may differ without harm to anything.
 const clockTolerance = time.Minute
 
 func (p *patient) clock() wire.Finding {
+	back, isBack := p.problem(codeClockBack, "clock")
 	switch {
+	case isBack:
+		return finding("clock", warning, back.Hint, "%s", back.Message)
 	case p.status.Controller.LastContact == nil:
 		return finding("clock", skipped, "", "compared with the controller's, which was not reached")
 	case p.ahead.Abs() > clockTolerance:
@@ -135,11 +138,30 @@ func (p *patient) ipv6() wire.Finding {
 	return finding("ipv6", ok, "", "available")
 }
 
+// Codes of problems that the agent finds by itself and a check here names.
+const (
+	codeClockBack = "clock-back"
+	codePortTaken = "port-taken"
+)
+
+// problem is what the status says under a code of a thing, if it does.
+func (p *patient) problem(code, at string) (peers.Problem, bool) {
+	for _, problem := range p.status.Problems {
+		if problem.Code == code && problem.At == at {
+			return problem, true
+		}
+	}
+	return peers.Problem{}, false
+}
+
 // problems are those of the status that no check of its own has named.
 func (p *patient) problems() []wire.Finding {
 	var out []wire.Finding
 	for _, problem := range p.status.Problems {
-		named := []string{"route-conflict", "clock", "backend", blackHole, peers.CodeForwarding}
+		named := []string{"route-conflict", "clock", codeClockBack, "backend", blackHole, peers.CodeForwarding}
+		if p.ourPort(problem) {
+			continue
+		}
 		if slices.Contains(named, problem.Code) || problem.At == "controller" {
 			continue
 		}

@@ -48,7 +48,9 @@ func healthy() *patient {
 	return &patient{
 		status: wire.Status{
 			Host: "shop", Mesh: "orders", Site: "shop", State: wire.StateOK, Backend: "kernel", Revision: 4,
-			Controller: wire.ControllerStatus{Address: "c:7443", Connected: true, LastContact: &now},
+			Controller: wire.ControllerStatus{
+				Address: "c:7443", Connected: true, LastContact: &now, Addresses: []string{"c:7443", "198.51.100.1:7443", "[fd00::1]:7443"},
+			},
 			Peers: []wire.PeerStatus{{
 				Host: "warehouse", ID: "w", State: wire.PeerUp, Interface: "wrn1", Generation: 1,
 				Address: prefix.Addr(), Endpoint: "198.51.100.2:51821", LastHandshake: &now,
@@ -104,7 +106,7 @@ func TestHealthy(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"enrolled", "identity", "firewall", "backend", "tun", "ipv6", "controller", "clock", "port", "rp-filter", "routes", "peer/warehouse", "mtu/warehouse",
+		"enrolled", "identity", "dns", "firewall", "backend", "tun", "ipv6", "controller", "clock", "port", "rp-filter", "routes", "peer/warehouse", "mtu/warehouse",
 	} {
 		if !checks[want] {
 			t.Errorf("no check %q", want)
@@ -195,6 +197,17 @@ func TestIllnesses(t *testing.T) {
 		{"no IPv6", func(p *patient) { p.state.IPv6 = false }, "ipv6", "skipped", "does without", ""},
 		{"no interface", func(p *patient) { p.state.Links = nil }, "port", "failed", "no interface wrn1", "journalctl"},
 		{"other port", func(p *patient) { p.state.Links[0].Port = 7 }, "port", "failed", "UDP port 7", "ss -ulpn"},
+		{"interface down", func(p *patient) { p.state.Links[0].Up = false }, "port", "failed", "wrn1 is down", "journalctl"},
+		{"port of somebody else", func(p *patient) {
+			p.state.Links[0].Up = false
+			p.status.Problems = []peers.Problem{{Code: "port-taken", At: "port/51821", Message: "taken by socat (process 7)", Hint: "ss -lunp"}}
+		}, "port", "failed", "taken by socat", "ss -lunp"},
+		{"port of another kind", func(p *patient) {
+			p.status.Problems = []peers.Problem{{Code: "port-taken", At: "port/51820", Message: "taken by socat (process 7)", Hint: "ss -lunp"}}
+		}, "port-taken", "failed", "taken by socat", "ss -lunp"},
+		{"clock went back", func(p *patient) {
+			p.status.Problems = []peers.Problem{{Code: "clock-back", At: "clock", Message: "behind what it was", Hint: "set it"}}
+		}, "clock", "warning", "behind what it was", "set it"},
 		{"nobody listens", func(p *patient) { p.free = map[uint16]bool{51821: true} }, "port", "failed", "does not listen", "ip link set wrn1 down"},
 		{"strict filter", func(p *patient) { p.state.Links[0].RPFilter = 1 }, "rp-filter", "warning", "rp_filter of wrn1 is 1", "sysctl.d"},
 		{"cloned", func(p *patient) {
@@ -209,8 +222,10 @@ func TestIllnesses(t *testing.T) {
 		{"firewall, rule, and a peer down", func(p *patient) { p.drops = [2]string{"inet fw in", "rule"}; down(p) }, "firewall", "failed", "by a rule", "udp dport 51821"},
 		{"rules of another kind", func(p *patient) { p.files = map[string]string{"proc/net/ip_tables_names": "filter\n"} }, "iptables-legacy", "skipped", "iptables-legacy as well", "iptables-legacy -S"},
 		{"no name", func(p *patient) {
-			p.status.Controller.Connected, p.status.Controller.Address, p.names = false, "c.example.com:7443", errors.New("no such host")
+			p.status.Controller.Connected, p.names = false, errors.New("no such host")
+			p.status.Controller.Addresses = []string{"198.51.100.1:7443", "c.example.com:7443"}
 		}, "dns", "failed", "c.example.com, does not resolve: no such host", "getent"},
+		{"no name, and an address", func(p *patient) { p.names = errors.New("no such host") }, "dns", "warning", "it is reached at c:7443", "getent"},
 		{"a name", func(p *patient) { p.status.Controller.Connected = false }, "dns", "ok", "c resolves", ""},
 		{"port closed", func(p *patient) { down(p); p.sends = syscall.ECONNREFUSED }, "udp/warehouse", "failed", "nobody listens at 198.51.100.2:51821", "on warehouse"},
 		{"no way", func(p *patient) { down(p); p.sends = syscall.ENETUNREACH }, "udp/warehouse", "failed", "no way to 198.51.100.2:51821", "ip route get"},

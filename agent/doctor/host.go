@@ -48,13 +48,19 @@ func (d *Doctor) ports(p *patient) []wire.Finding {
 	var out []wire.Finding
 	for _, in := range p.plan.Interfaces {
 		link, there := p.state.LinkNamed(in.Name)
+		taken, isTaken := p.problem(codePortTaken, portName(in.Port))
 		switch {
+		case isTaken:
+			out = append(out, finding("port", failed, taken.Hint, "%s", taken.Message))
 		case !there:
 			out = append(out, finding("port", failed, "journalctl -u warren-agent", "there is no interface %s", in.Name))
 		case link.Port != in.Port:
 			out = append(out, finding("port", failed, "find who has it: ss -ulpn sport = :"+strconv.Itoa(int(in.Port)),
 				"%s listens on UDP port %d, and the others send to %d", in.Name, link.Port, in.Port))
-		case link.Up && d.Free(in.Port):
+		case !link.Up:
+			out = append(out, finding("port", failed, "journalctl -u warren-agent", "%s is down, and nobody is heard at UDP port %d",
+				in.Name, in.Port))
+		case d.Free(in.Port):
 			out = append(out, finding("port", failed, "ip link set "+in.Name+" down; the agent brings it up again",
 				"%s does not listen on UDP port %d", in.Name, in.Port))
 		default:
@@ -62,6 +68,16 @@ func (d *Doctor) ports(p *patient) []wire.Finding {
 		}
 	}
 	return out
+}
+
+// portName is what problems of a UDP port are about.
+func portName(port uint16) string { return "port/" + strconv.Itoa(int(port)) }
+
+// ourPort says that a problem is about the port of an interface that is planned, which ports names.
+func (p *patient) ourPort(problem peers.Problem) bool {
+	return problem.Code == codePortTaken && slices.ContainsFunc(p.plan.Interfaces, func(in peers.Interface) bool {
+		return problem.At == portName(in.Port)
+	})
 }
 
 // reversePath looks at the filter of our links. A strict one drops what comes in on another interface than

@@ -51,21 +51,27 @@ func (p *patient) ifDown() string {
 	return warning
 }
 
-// names looks up the name of the controller where it cannot be reached.
+// names looks up the names of the controller. One that does not resolve harms only where there is no other address.
 func (d *Doctor) names(ctx context.Context, p *patient) []wire.Finding {
 	c := &p.status.Controller
-	name, _, err := net.SplitHostPort(c.Address)
-	if err != nil || c.Connected {
-		return nil
+	var found, failures []wire.Finding
+	for _, address := range c.Addresses {
+		name, _, err := net.SplitHostPort(address)
+		if _, isAddress := netip.ParseAddr(name); err != nil || isAddress == nil {
+			continue
+		}
+		hint := "getent hosts " + name + "; cat /etc/resolv.conf"
+		switch err := d.Resolve(ctx, name); {
+		case err == nil:
+			found = append(found, finding("dns", ok, "", "%s resolves", name))
+		case c.Connected:
+			failures = append(failures, finding("dns", warning, hint, "the name of the controller, %s, does not resolve: %v; "+
+				"it is reached at %s", name, err, c.Address))
+		default:
+			failures = append(failures, finding("dns", failed, hint, "the name of the controller, %s, does not resolve: %v", name, err))
+		}
 	}
-	if _, err := netip.ParseAddr(name); err == nil {
-		return nil
-	}
-	if err := d.Resolve(ctx, name); err != nil {
-		return []wire.Finding{finding("dns", failed, "getent hosts "+name+"; cat /etc/resolv.conf",
-			"the name of the controller, %s, does not resolve: %v", name, err)}
-	}
-	return []wire.Finding{finding("dns", ok, "", "%s resolves", name)}
+	return append(failures, found...)
 }
 
 // ways tries the ways to peers that are down, as far as the network says a word.

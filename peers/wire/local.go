@@ -98,6 +98,8 @@ type ControllerStatus struct {
 	Connected   bool       `json:"connected"`
 	LastContact *time.Time `json:"last_contact"`
 	Error       string     `json:"error,omitempty"` // why it is not connected
+	// Addresses are all that are known, HOST:PORT, in the order in which they are tried.
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 // An InterfaceStatus is one tunnel interface.
