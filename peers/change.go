@@ -93,6 +93,7 @@ type SetSite struct {
 	Prefixes []SitePrefix `json:"prefixes,omitempty"`
 	Gateways []string     `json:"gateways,omitempty"`
 	Virtual  netip.Addr   `json:"virtual_ip,omitzero"` // see Site
+	LANCheck []netip.Addr `json:"lan_check,omitempty"` // see Site
 }
 
 // RemoveSite removes a site that no host and no valid token uses.

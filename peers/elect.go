@@ -31,19 +31,24 @@ type Choice struct {
 //
 // A gateway that is lost is left at once, for the best that is fit: one that has been fit for a while before one
 // that has just come back, then by priority. One that is being drained counts only where there is no other. While
-// nobody is fit, nothing moves.
+// nobody is fit, nothing moves. That nobody in its LAN answers counts against a gateway only where another one hears of
+// somebody.
 //
 // From a gateway that is not lost, traffic moves only at that gateway's own word, so that all hosts and the
 // site's LAN move in step: when it is drained, or when one of higher priority has been fit for HoldDown and the
 // last move was as long ago. So gateways that come and go move traffic once in HoldDown at most, as long as there
 // is one that stays.
 func (e *Electorate) Elect(was Choice, now time.Time) Choice {
+	return e.settled().elect(was, now)
+}
+
+func (e *Electorate) elect(was Choice, now time.Time) Choice {
 	if was.Gateway == "" || !slices.Contains(e.Gateways, was.Gateway) {
 		return Choice{Gateway: e.first(now)}
 	}
 	present := e.Seen[was.Gateway]
 	if present.lost() {
-		if id := e.best(was.Gateway, now); id != "" {
+		if id := e.best(was.Gateway, now); id != "" && !(present.silent() && e.wakes(id, now)) {
 			return Choice{Gateway: id, At: now}
 		}
 		return Choice{Gateway: was.Gateway, At: was.At}
@@ -55,6 +60,12 @@ func (e *Electorate) Elect(was Choice, now time.Time) Choice {
 		return Choice{Gateway: to, At: now}
 	}
 	return was
+}
+
+// wakes reports whether a gateway has been fit for a moment only. When an address that all gateways ask is there again,
+// they do not hear of it at the same time.
+func (e *Electorate) wakes(id HostID, now time.Time) bool {
+	return now.Sub(e.Seen[id].Since) < StaleAfter
 }
 
 // first is the choice of who has none: the gateway that acts already, or else the best. It waits until something
@@ -174,6 +185,7 @@ func (e *Electorate) rival() HostID {
 // one says. What one says that does not act yet is hearsay: two gateways, each of which followed the other, would give
 // each other's former word back for ever.
 func (e *Electorate) Says(c Choice) HostID {
+	e = e.settled()
 	switch {
 	case c.To != "":
 		return c.To

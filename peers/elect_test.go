@@ -26,6 +26,7 @@ type ward struct {
 type gate struct {
 	user
 	dead, stopped, unplugged, drained bool
+	silent                            bool                          // nobody in its LAN answers
 	uses                              map[peers.HostID]peers.HostID // by asker
 }
 
@@ -74,8 +75,8 @@ func (w *ward) word(g *gate) peers.Word {
 	word := peers.Word{
 		Acting: e.Says(g.choice), LAN: peers.LegUp, Draining: g.drained, Home: g.choice.Gateway == g.id, Used: g.used(),
 	}
-	if g.unplugged {
-		word.LAN = peers.LegDown
+	if g.unplugged || g.silent {
+		word.LAN, word.Silent = peers.LegDown, !g.unplugged
 	}
 	return word
 }
@@ -176,6 +177,7 @@ func TestElectFailOver(t *testing.T) {
 	for name, c := range map[string]struct{ breaks, mends func(w *ward, g *gate) }{
 		"killed":    {func(_ *ward, g *gate) { g.dead = true }, func(_ *ward, g *gate) { g.restart() }},
 		"unplugged": {func(_ *ward, g *gate) { g.unplugged = true }, func(_ *ward, g *gate) { g.unplugged = false }},
+		"silent":    {func(_ *ward, g *gate) { g.silent = true }, func(_ *ward, g *gate) { g.silent = false }},
 		"cut off": {
 			func(w *ward, g *gate) {
 				w.deaf = func(a, b peers.HostID) bool { return a == g.id || b == g.id }
@@ -322,7 +324,7 @@ func TestElectFlapping(t *testing.T) {
 						flapping.restart()
 					}
 				case 1:
-					flapping.unplugged = !flapping.unplugged
+					flapping.unplugged, flapping.silent = !flapping.unplugged, r.IntN(2) == 0
 				case 2:
 					broken := r.IntN(2) == 0
 					one := w.users[r.IntN(len(w.users))].id
@@ -355,7 +357,7 @@ func TestElectConverges(t *testing.T) {
 			if g.dead || g.stopped {
 				g.restart()
 			}
-			g.unplugged, g.drained = false, false
+			g.unplugged, g.silent, g.drained = false, false, false
 		}
 		w.rounds(300)
 		w.agree("gw1")
@@ -367,7 +369,7 @@ func TestElectConverges(t *testing.T) {
 
 func (w *ward) harm(r *rand.Rand, broken map[[2]peers.HostID]bool) {
 	g := w.gates[w.order[r.IntN(len(w.order))]]
-	switch r.IntN(40) {
+	switch r.IntN(41) {
 	case 0:
 		if g.dead = !g.dead; !g.dead {
 			g.restart()
@@ -380,6 +382,8 @@ func (w *ward) harm(r *rand.Rand, broken map[[2]peers.HostID]bool) {
 		broken[[2]peers.HostID{w.users[r.IntN(len(w.users))].id, g.id}] = r.IntN(2) == 0
 	case 4:
 		broken[[2]peers.HostID{w.order[r.IntN(len(w.order))], g.id}] = r.IntN(2) == 0
+	case 5:
+		g.silent = !g.silent
 	}
 }
 

@@ -145,6 +145,9 @@ type Site struct {
 	// Virtual is the address, on the LAN, of whichever gateway acts; invalid for none. It is for LANs that cannot
 	// learn by themselves which gateway to send to.
 	Virtual netip.Addr `json:"virtual_ip,omitzero"`
+	// LANCheck are addresses of the LAN that each gateway asks whether they are there. One that hears of none of them has
+	// lost its LAN, whatever the carrier of its link says.
+	LANCheck []netip.Addr `json:"lan_check,omitempty"`
 }
 
 // A Token lets hosts of one site enrol.

@@ -41,6 +41,7 @@ type Word struct {
 	LAN      Leg
 	Draining bool // it is to be left by everybody
 	Cut      bool // it hears of no host of another site
+	Silent   bool // nobody in its LAN answers, though the link to it is up: see LANSilent. Its leg counts as down
 	Home     bool // it takes what the LAN sends: it acts in its own eyes
 	Used     bool // a host of another site says that it sends to it
 	Doubles  bool // it sends what comes from the LAN to another gateway, too
@@ -101,6 +102,8 @@ func (s *Observed) Why() string {
 		return "does not answer"
 	case s.Heard.IsZero():
 		return "has not answered yet"
+	case s.Word.Silent:
+		return "hears of nobody in its LAN"
 	case s.Word.LAN == LegDown:
 		return "its link to the LAN is down"
 	case s.Word.Cut:

@@ -26,8 +26,10 @@ func (op SetSite) apply(d *draft) {
 		}
 	}
 	d.checkVirtual(at, op)
+	d.checkLANCheck(at, op)
 	d.putSite(Site{
 		Name: op.Name, Prefixes: slices.Clone(op.Prefixes), Gateways: slices.Clone(op.Gateways), Virtual: op.Virtual,
+		LANCheck: slices.Clone(op.LANCheck),
 	})
 }
 

@@ -88,6 +88,7 @@ type PlanSite struct {
 	// Networks are those of Prefixes in their order, with what only hosts of the site itself are told.
 	Networks []SitePrefix `json:"networks,omitempty"`
 	Virtual  netip.Addr   `json:"virtual_ip,omitzero"` // on the LAN, of the gateway that acts; only told to hosts of the site
+	LANCheck []netip.Addr `json:"lan_check,omitempty"` // that its gateways ask; only told to hosts of the site
 }
 
 // Equal reports whether two are the same.
@@ -110,7 +111,7 @@ func (inv *Inventory) planSites() []PlanSite {
 				byName[h.Name] = id
 			}
 		}
-		site := PlanSite{Name: s.Name, Prefixes: s.Known(), Networks: s.Prefixes, Virtual: s.Virtual}
+		site := PlanSite{Name: s.Name, Prefixes: s.Known(), Networks: s.Prefixes, Virtual: s.Virtual, LANCheck: s.LANCheck}
 		for _, name := range s.Gateways {
 			if id, ok := byName[name]; ok {
 				site.Gateways = append(site.Gateways, id)
@@ -133,7 +134,7 @@ func (pl *Planner) sitesOf(h *Host) []PlanSite {
 		case s.Name == h.Site:
 			out = append(out, s)
 		case role.Meets(pl.roles.lan(s.Name)):
-			s.Networks, s.Virtual = nil, netip.Addr{}
+			s.Networks, s.Virtual, s.LANCheck = nil, netip.Addr{}, nil
 			out = append(out, s)
 		}
 	}

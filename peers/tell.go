@@ -153,7 +153,7 @@ func (e Entry) tellSite(op SetSite) string {
 	if len(op.Gateways) > 0 {
 		s += " behind " + strings.Join(op.Gateways, ", ")
 	}
-	return s
+	return s + op.tellLANCheck()
 }
 
 // tellRetired ends the story of a rotation with how long it took.

@@ -48,6 +48,9 @@ func TestTell(t *testing.T) {
 		peers.TakeBack{Revision: 27},
 		peers.Apply{Within: 120, Ops: peers.Ops{peers.SetSite{Name: "attic"}}},
 		peers.ConfirmApply{Revision: 29},
+		peers.SetSite{
+			Name: "shop", Prefixes: networks("10.21.0.0/24"), Gateways: []string{"shop"}, LANCheck: addrs("10.21.0.8", "10.21.0.9"),
+		},
 	} {
 		at = at.Add(3 * time.Second)
 		next, e, err := inv.Record(peers.Change{At: at, By: "admin:anna", Op: op})
@@ -91,6 +94,7 @@ func TestTell(t *testing.T) {
 		"the change of revision 27 is taken back: mesh, site/shop, host shop",
 		"site attic is made; taken back unless confirmed within 2m",
 		"the change of revision 29 is confirmed",
+		"site shop is set: 10.21.0.0/24 behind shop; gateways ask 10.21.0.8 and 10.21.0.9 whether their LAN is there",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the log (-want +got):\n%s", diff)
