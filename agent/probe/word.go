@@ -32,6 +32,7 @@ const (
 	flagHome
 	flagUsed
 	flagDoubles
+	flagSilent
 )
 
 // A question is what a gateway is told by who asks it.
@@ -78,7 +79,7 @@ func (q question) answer(w peers.Word) []byte {
 func flagsOf(w peers.Word) (flags byte) {
 	for flag, set := range map[byte]bool{
 		flagDraining: w.Draining, flagCut: w.Cut, flagHome: w.Home, flagUsed: w.Used,
-		flagDoubles: w.Doubles,
+		flagDoubles: w.Doubles, flagSilent: w.Silent,
 	} {
 		if set {
 			flags |= flag
@@ -100,6 +101,7 @@ func parseWord(b []byte, asked packet) (w peers.Word, ok bool) {
 	w = peers.Word{
 		LAN: peers.Leg(b[headerLength+2]), Draining: flags&flagDraining != 0, Cut: flags&flagCut != 0,
 		Home: flags&flagHome != 0, Used: flags&flagUsed != 0, Doubles: flags&flagDoubles != 0,
+		Silent: flags&flagSilent != 0,
 	}
 	near, near6 := netip.AddrFrom4([4]byte(b[headerLength+3:])), netip.AddrFrom16([16]byte(b[headerLength+7:]))
 	if !near.IsUnspecified() {

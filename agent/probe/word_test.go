@@ -84,11 +84,11 @@ func TestWordIsForPeers(t *testing.T) {
 
 // TestWordSurvives: what is said is heard, by who asked, and an answer is shorter than its question.
 func TestWordSurvives(t *testing.T) {
-	check := func(seq uint16, nonce uint64, using, acting string, leg uint8, flags [5]bool, near [4]byte, near6 [16]byte) bool {
+	check := func(seq uint16, nonce uint64, using, acting string, leg uint8, flags [6]bool, near [4]byte, near6 [16]byte) bool {
 		q := question{packet: packet{seq: seq, nonce: nonce}, using: peers.HostID(using[:min(len(using), mostID)])}
 		w := peers.Word{
 			Acting: peers.HostID(acting[:min(len(acting), mostID)]), LAN: peers.Leg(leg),
-			Draining: flags[0], Cut: flags[1], Home: flags[2], Used: flags[3], Doubles: flags[4],
+			Draining: flags[0], Cut: flags[1], Home: flags[2], Used: flags[3], Doubles: flags[4], Silent: flags[5],
 		}
 		near[0], near6[0] = 10, 0xfd
 		w.Near, w.Near6 = netip.AddrFrom4(near), netip.AddrFrom16(near6)
