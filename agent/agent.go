@@ -61,18 +61,20 @@ type Doctor interface {
 
 // A Config is what an agent is made of.
 type Config struct {
-	Kernel    Kernel
-	Store     *store.Store
-	Prober    Prober
-	Watcher   Watcher
-	Doctor    Doctor
-	Log       *slog.Logger
-	Dial      control.Dialer
-	Hostname  string
-	Version   string
-	Port      uint16           // UDP, of slot 0; slot 1 uses the next one
-	Pinned    []peers.Endpoint // where the operator says that this host is reached
-	Addresses func() ([]netip.Addr, error)
+	Kernel  Kernel
+	Store   *store.Store
+	Prober  Prober
+	Watcher Watcher
+	Doctor  Doctor
+	// Neighbours are those on the links to the LAN of a gateway.
+	Neighbours Neighbours
+	Log        *slog.Logger
+	Dial       control.Dialer
+	Hostname   string
+	Version    string
+	Port       uint16           // UDP, of slot 0; slot 1 uses the next one
+	Pinned     []peers.Endpoint // where the operator says that this host is reached
+	Addresses  func() ([]netip.Addr, error)
 	// Counters are those of the guard, by their names.
 	Counters func(context.Context) (map[string]peers.Counter, error)
 	// NoFirewall wants no rule of ours at all; NoLeakGuard lets packets for the mesh leave by any way.

@@ -23,6 +23,8 @@ func (deafProber) Answer([]netip.Addr, []netip.Addr) {}
 
 func (deafProber) Nudge(netip.Addr) {}
 
+func (deafProber) Ask(netip.Addr) (peers.Answer, error) { return peers.AnswerUnknown, nil }
+
 func (deafProber) Speak(func(netip.Addr, peers.HostID) peers.Word) {}
 
 func (deafProber) Watch(context.Context, netip.Addr, netip.Addr, func(peers.Word, bool)) func(peers.HostID) {
@@ -81,7 +83,7 @@ func benchLoop(b *testing.B, p peers.Plan) *loop {
 	}
 	b.Cleanup(func() { _ = files.Close() })
 	a := New(Config{
-		Kernel: linux.NewFake(), Store: files, Prober: deafProber{}, Watcher: deafProber{}, Log: slog.New(slog.DiscardHandler), Port: 51820,
+		Kernel: linux.NewFake(), Store: files, Prober: deafProber{}, Watcher: deafProber{}, Neighbours: deafProber{}, Log: slog.New(slog.DiscardHandler), Port: 51820,
 		Addresses: func() ([]netip.Addr, error) { return nil, nil },
 	})
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(files)}

@@ -95,7 +95,7 @@ func newBriefed(plan *planned) briefed {
 	out.elsewhere = p.Elsewhere()
 	for i := range out.sites {
 		if site := &out.sites[i]; site.Name == p.Self.Site {
-			out.home = site.Name
+			out.home, out.checks = site.Name, site.LANCheck
 		}
 		for _, id := range out.sites[i].Gateways {
 			at, ok := slices.BinarySearchFunc(p.Peers, peers.Peer{ID: id}, peers.ComparePeers)

@@ -75,6 +75,9 @@ func (g *gateways) ask(from netip.Addr, using peers.HostID) peers.Word {
 	g.mu.Lock()
 	word := g.word
 	g.mu.Unlock()
+	if word == nil {
+		return peers.Word{} // the agent has stopped
+	}
 	return word(from, using)
 }
 

@@ -55,7 +55,7 @@ type loop struct {
 func (a *Agent) Run(ctx context.Context) error {
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(a.cfg.Store)}
 	l.trials.results = make(chan []outcome, 1)
-	l.scout = newScout(l.Watcher, l.Log)
+	l.scout = newScout(l.Watcher, l.Neighbours, l.Log)
 	l.retreat.results = make(chan reaching, 1)
 	stopSaver := l.saver.start()
 	defer stopSaver()
@@ -64,6 +64,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel()
 	defer close(a.board.closed)
 	l.tasks.Go(func() { l.scout.run(ctx) })
+	l.tasks.Go(func() { l.scout.checkLAN(ctx) })
 	defer l.unfollow()
 	defer func() { l.noteClock() }()
 	l.events.open(ctx, l.Kernel, l.Log)

@@ -31,6 +31,7 @@ type rig struct {
 	dir    string
 	log    *lockedBuffer
 	probes *silentProber
+	lan    *neighbours
 	edit   func(*agent.Config)
 	port   uint16
 
@@ -44,7 +45,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, c: controltest.Start(t), kernel: newLivelyKernel(), dir: t.TempDir(), log: &lockedBuffer{},
-		probes: &silentProber{}, edit: func(*agent.Config) {}, port: freePort(t),
+		probes: &silentProber{}, lan: &neighbours{}, edit: func(*agent.Config) {}, port: freePort(t),
 		addresses: func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("192.0.2.10")} },
 	}
 	return r
@@ -58,7 +59,7 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	c := agent.Config{
-		Kernel: r.kernel, Store: files, Prober: r.probes, Watcher: r.probes, Doctor: noDoctor{}, Hostname: "Shop1.example.com",
+		Kernel: r.kernel, Store: files, Prober: r.probes, Watcher: r.probes, Neighbours: r.lan, Doctor: noDoctor{}, Hostname: "Shop1.example.com",
 		Log:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Dial: r.c.Dial, Version: "1.2.3", Port: r.port,
 		Addresses: func() ([]netip.Addr, error) { return r.addresses(), nil },

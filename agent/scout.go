@@ -25,9 +25,10 @@ const (
 // this host is where it is one of them, and decides by peers.Elect. It neither needs the controller nor changes
 // anything: the loop takes what it has decided, and tells it what has become of that.
 type scout struct {
-	prober Watcher
-	log    *slog.Logger
-	news   chan struct{} // something was decided
+	prober     Watcher
+	neighbours Neighbours
+	log        *slog.Logger
+	news       chan struct{} // something was decided
 
 	mu      sync.Mutex
 	ctx     context.Context
@@ -41,6 +42,7 @@ type scout struct {
 	handed  bool      // and it has done so of its own will
 	moves   map[string]uint64
 	told    verdict // the last that the loop was woken for
+	lan     lanCheck
 }
 
 // A briefing is what the loop tells the scout.
@@ -54,6 +56,7 @@ type briefing struct {
 	elsewhere map[netip.Addr]peers.HostID
 	using     map[string]peers.HostID // by which gateway the kernel reaches each site
 	leg       peers.Leg
+	checks    []netip.Addr // of the LAN, to be asked
 	near      netip.Addr
 	near6     netip.Addr
 	draining  bool
@@ -79,10 +82,11 @@ type post struct {
 	rounds  int  // since the last question
 }
 
-func newScout(p Watcher, log *slog.Logger) *scout {
+func newScout(p Watcher, n Neighbours, log *slog.Logger) *scout {
 	s := &scout{
-		prober: p, log: log, news: make(chan struct{}, 1), posts: map[peers.HostID]*post{}, asked: map[netip.Addr]asked{},
+		prober: p, neighbours: n, log: log, news: make(chan struct{}, 1), posts: map[peers.HostID]*post{}, asked: map[netip.Addr]asked{},
 		choices: map[string]peers.Choice{}, moves: map[string]uint64{},
+		lan: lanCheck{again: make(chan struct{}, 1), hearings: map[netip.Addr]peers.Hearing{}, why: map[netip.Addr]string{}},
 	}
 	p.Speak(s.speak)
 	return s
@@ -275,6 +279,9 @@ func (s *scout) say(now time.Time) peers.Word {
 		LAN: b.leg, Draining: b.draining, Home: c.Gateway == b.self || b.holds, Doubles: b.doubles, Near: b.near, Near6: b.near6,
 		Cut: s.cut(now), Used: s.used(now),
 	}
+	if s.lan.silent && w.LAN == peers.LegUp {
+		w.LAN, w.Silent = peers.LegDown, true // agents that do not know silence know what that is
+	}
 	e := peers.Electorate{Self: b.self, Seen: map[peers.HostID]peers.Observed{}}
 	for i := range b.sites {
 		if b.sites[i].Name == b.home {
@@ -301,7 +308,9 @@ func (s *scout) tell(ctx context.Context, b briefing) {
 	if s.heardAt.IsZero() || s.brief.home != b.home {
 		s.heardAt = now
 	}
+	before := s.brief.checks
 	s.ctx, s.brief = ctx, b
+	s.expect(before, now)
 	s.station()
 	known := map[string]bool{}
 	for i := range b.sites {

@@ -22,11 +22,15 @@ func (s *scout) status(own *peers.PlanSite) []wire.SiteStatus {
 		row := wire.SiteStatus{Site: site.Name, Acting: s.brief.names[c.Gateway], Moves: s.moves[site.Name], Since: since(c.At)}
 		if own != nil && own.Name == site.Name && site.Name == s.brief.home {
 			row.Virtual, row.Holds = own.Virtual, s.brief.holds
+			row.LANCheck = s.lanStatus(time.Now())
 		}
 		for _, id := range site.Gateways {
 			g := wire.GatewayStatus{Host: s.brief.names[id], ID: id, LAN: peers.LegUnknown.String()}
 			if p := s.posts[id]; p != nil {
 				g.Fit, g.Why, g.LAN, g.Draining = p.seen.Fit, p.seen.Why(), p.seen.Word.LAN.String(), p.seen.Word.Draining
+				if p.seen.Word.Silent {
+					g.LAN = wire.LANSilent
+				}
 				if id != s.brief.self {
 					g.Heard = since(p.seen.Heard)
 				}
@@ -67,7 +71,7 @@ func (s *scout) problems() (out []peers.Problem) {
 			})
 		}
 	}
-	return out
+	return append(out, s.lanProblems(time.Now())...)
 }
 
 // report is what the controller hears of this host as a gateway; nil where it is none.

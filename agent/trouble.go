@@ -33,6 +33,8 @@ const (
 	codeContested  = "contested"            // somebody undoes again and again what the agent does
 	codeNoGateway  = "site-unreachable"     // no gateway of a site is fit
 	codeLegDown    = "lan-down"             // this gateway has no way to its LAN
+	codeLANSilent  = "lan-silent"           // its link is up and nobody answers there
+	codeLANUnknown = "lan-check-unknown"    // an address that it is to ask cannot be asked
 	codeWithdrawn  = "plan-withdrawn"       // networks of sites that cut this host off from the controller are left out
 	codeEnrolment  = "enrolment-unfinished" // the controller has not answered yet
 )

@@ -42,7 +42,9 @@ func (s *scout) view() verdict {
 		return v
 	}
 	c := s.choices[s.brief.home]
-	v.virtual = c.Gateway == s.brief.self && s.word.LAN != peers.LegDown && !s.alone()
+	// Where the LAN is silent and it acts nevertheless, no other gateway hears of anybody either.
+	leg := s.word.LAN != peers.LegDown || s.word.Silent
+	v.virtual = c.Gateway == s.brief.self && leg && !s.alone()
 	v.since = s.since
 	switch {
 	case c.To != "":

@@ -71,6 +71,23 @@ type SiteStatus struct {
 	Virtual  netip.Addr      `json:"virtual_ip,omitzero"`
 	Holds    bool            `json:"holds,omitempty"` // this host has the virtual address
 	Gateways []GatewayStatus `json:"gateways"`        // in order of priority
+	// LANCheck are the addresses that this host asks, as a gateway of the site, whether its LAN is there.
+	LANCheck []LANCheckStatus `json:"lan_check,omitempty"`
+}
+
+// States of an address of the LAN that is asked, the second one also of the link of a gateway.
+const (
+	LANAnswers = "answers"
+	LANSilent  = "silent"
+	LANUnknown = "unknown" // it cannot be asked
+)
+
+// A LANCheckStatus is an address of the LAN that a gateway asks.
+type LANCheckStatus struct {
+	Address netip.Addr `json:"address"`
+	State   string     `json:"state"`
+	Since   *time.Time `json:"since,omitempty"` // of the silence
+	Why     string     `json:"why,omitempty"`   // there is no way to it, or it cannot be asked
 }
 
 // A GatewayStatus is a gateway as this host sees it.
@@ -79,7 +96,7 @@ type GatewayStatus struct {
 	ID       peers.HostID `json:"id"`
 	Fit      bool         `json:"fit"`
 	Why      string       `json:"why,omitempty"` // what speaks against it
-	LAN      string       `json:"lan"`           // "up", "down", "unknown"
+	LAN      string       `json:"lan"`           // "up", "down", "unknown"; "silent": up, and nobody answers
 	Draining bool         `json:"draining,omitempty"`
 	Heard    *time.Time   `json:"heard"`
 }
