@@ -31,6 +31,7 @@ func siteView(inv *peers.Inventory, name string) wire.SiteView {
 	s := inv.Sites[name]
 	v := wire.SiteView{
 		Name: name, Prefixes: []wire.SiteNetwork{}, Gateways: append([]string{}, s.Gateways...), Hosts: []string{}, Virtual: s.Virtual,
+		LANCheck: append([]netip.Addr{}, s.LANCheck...),
 	}
 	for _, p := range s.Prefixes {
 		v.Prefixes = append(v.Prefixes, wire.SiteNetwork{Prefix: p.Prefix, As: p.As, SNAT: p.SNAT})
@@ -62,7 +63,9 @@ func (c *Controller) SetSite(ctx context.Context, by string, order wire.SiteOrde
 		if s == nil {
 			return peers.SetSite{}, siteUnknown(order.Name)
 		}
-		return peers.SetSite{Name: s.Name, Prefixes: slices.Clone(s.Prefixes), Gateways: s.Gateways, Virtual: s.Virtual}, nil
+		op := peers.SetSite(*s)
+		op.Prefixes = slices.Clone(s.Prefixes)
+		return op, nil
 	})
 }
 
@@ -146,6 +149,9 @@ func amend(op peers.SetSite, order wire.SiteOrder) (peers.SetSite, error) {
 	}
 	if order.Gateways != nil {
 		op.Gateways = order.Gateways
+	}
+	if order.LANCheck != nil {
+		op.LANCheck = order.LANCheck
 	}
 	switch {
 	case order.NoVirt:

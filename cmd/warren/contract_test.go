@@ -38,7 +38,7 @@ func extensions() []string {
 		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
 		"hosts[].rekey", "hosts[].labels", "hosts[].former", "hosts[].key_since", "status.key_age", "status.interfaces[].since",
 		"hosts[].problems[].at",
-		"sites[].prefixes[].as", "sites[].prefixes[].snat",
+		"sites[].prefixes[].as", "sites[].prefixes[].snat", "sites[].lan_check",
 		"token.created", "token.used", "token.approve", "token.state",
 		"error.error.problems",
 		"rotation.started", "rotation.last", "rotation.waiting[].code", "rotation.grace_ends",

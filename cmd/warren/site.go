@@ -22,7 +22,13 @@ Two sites that have the same network need an alias each, by which the mesh knows
 network of the same size. 192.168.1.7 is reached as 10.61.1.7 then, by the other site as well.
 
 Where a site has several gateways, hosts elsewhere find out by themselves which one works. Its LAN has to be told:
-give it a --virtual-ip and make that the LAN's route to the mesh, or let the LAN's own means (VRRP) do it.`
+give it a --virtual-ip and make that the LAN's route to the mesh, or let the LAN's own means (VRRP) do it.
+
+A gateway notices by itself that its link to the LAN is down. That the LAN is cut off behind the next switch it
+notices where --lan-check names hosts of the LAN that are always on, such as a switch or a server: each gateway asks
+them four times a second, by ARP or neighbour discovery, which hosts answer whatever their firewalls say. One that
+has heard of none of them for about two seconds is left, if another one hears of some. They are asked as the LAN
+knows them, not by an alias; for one behind a router of the LAN, it is the router that is asked.`
 
 func (a *app) siteCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -106,9 +112,10 @@ func (a *app) siteSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set SITE", Short: "Change the networks and gateways of a site", Args: cli.Args("SITE"),
 		Long: "Change the networks and gateways of a site; what is not named stays. --prefix adds a network, or says anew how one\n" +
-			"is reached that is there; --gateway names all gateways, in order of priority.\n" + siteHelp,
+			"is reached that is there; --gateway names all gateways, in order of priority, and --lan-check all addresses.\n" + siteHelp,
 		Example: "  warren site set warehouse --prefix 10.21.0.0/24 --snat\n" +
-			"  warren site set warehouse --gateway wh-gw2 --gateway wh-gw1   # the other order",
+			"  warren site set warehouse --gateway wh-gw2 --gateway wh-gw1   # the other order\n" +
+			"  warren site set warehouse --lan-check 10.20.0.9 --lan-check 10.20.0.10",
 		ValidArgsFunction: a.completeSites,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if none && order.Gateways != nil {
@@ -117,7 +124,8 @@ func (a *app) siteSet() *cobra.Command {
 			if none {
 				order.Gateways = []string{}
 			}
-			if order.Prefixes == nil && order.Remove == nil && order.Gateways == nil && !order.Virtual.IsValid() && !order.NoVirt {
+			if order.Prefixes == nil && order.Remove == nil && order.Gateways == nil && !order.Virtual.IsValid() && !order.NoVirt &&
+				order.LANCheck == nil {
 				return cli.Usage("warren site set --help", "nothing to change")
 			}
 			var err error
@@ -176,16 +184,19 @@ func (a *app) siteFlags(cmd *cobra.Command, order *wire.SiteOrder) {
 	f.StringArrayVar(&order.Gateways, "gateway", nil, "a `HOST` that forwards, the first one first; repeatable")
 	f.Var(&addressFlag{&order.Virtual}, "virtual-ip",
 		"an `ADDRESS` of the LAN, of whichever gateway acts: send there what is for the mesh")
+	f.Var(&checkFlag{order: order}, "lan-check",
+		"an `ADDRESS` of the LAN that gateways ask whether it is there; all of them, up to 4; none for no check")
 	f.BoolVar(&order.DryRun, "dry-run", false, "only tell what would come of it")
 	f.StringVar(&order.Why, "why", "", "the `REASON`, for the audit log")
 	complete(cmd, "gateway", a.completeHosts(anyHost))
+	complete(cmd, "lan-check", cobra.FixedCompletions([]string{"none\tno check"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func sitePath(name string) string { return wire.PathSites + "/" + url.PathEscape(name) }
 
 // tidySite makes empty lists of missing ones.
 func tidySite(s *wire.SiteView) {
-	s.Prefixes, s.Gateways, s.Hosts = listed(s.Prefixes), listed(s.Gateways), listed(s.Hosts)
+	s.Prefixes, s.Gateways, s.Hosts, s.LANCheck = listed(s.Prefixes), listed(s.Gateways), listed(s.Hosts), listed(s.LANCheck)
 }
 
 // addressFlag is a flag for one address.

@@ -91,3 +91,33 @@ func (f *snatFlag) Set(text string) error {
 	}
 	return err
 }
+
+// A checkFlag names an address that gateways ask.
+type checkFlag struct {
+	order *wire.SiteOrder
+	none  bool
+}
+
+// Type is what the flag takes.
+func (f *checkFlag) Type() string { return "address" }
+
+// String is empty: there is no default.
+func (f *checkFlag) String() string { return "" }
+
+// Set adds an address; none, or nothing, stands alone.
+func (f *checkFlag) Set(text string) error {
+	none := text == "" || text == "none"
+	if f.none || none && f.order.LANCheck != nil {
+		return errors.New("none is the only one then")
+	}
+	if f.none = none; none {
+		f.order.LANCheck = []netip.Addr{}
+		return nil
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return errNoAddress
+	}
+	f.order.LANCheck = append(f.order.LANCheck, a)
+	return nil
+}

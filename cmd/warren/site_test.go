@@ -16,6 +16,7 @@ func siteViews() []wire.SiteView {
 			Prefixes: []wire.SiteNetwork{{
 				Prefix: netip.MustParsePrefix("192.168.1.0/24"), As: netip.MustParsePrefix("10.61.1.0/24"), SNAT: true,
 			}},
+			LANCheck: []netip.Addr{netip.MustParseAddr("192.168.1.8"), netip.MustParseAddr("192.168.1.9")},
 		},
 		{Name: "warehouse", Hosts: []string{"warehouse"}},
 	}
@@ -45,7 +46,7 @@ func siteRoutes(mux *http.ServeMux, empty bool) {
 		}
 		answer(w, wire.SiteResult{
 			Applied: !order.DryRun, Revision: 43,
-			Site:  wire.SiteView{Name: order.Name, Prefixes: order.Prefixes, Gateways: order.Gateways, Hosts: []string{"warehouse"}},
+			Site:  wire.SiteView{Name: order.Name, Prefixes: order.Prefixes, Gateways: order.Gateways, Hosts: []string{"warehouse"}, LANCheck: order.LANCheck},
 			Flows: []peers.FlowChange{{From: []string{"shop"}, To: []string{"10.20.0.0/24"}, Opens: []peers.Service{{Protocol: peers.AnyProtocol}}}},
 			Hosts: []string{"shop"},
 		})

@@ -31,6 +31,9 @@ func viewSite(p *cli.Page, s *wire.SiteView) {
 	if s.Virtual.IsValid() {
 		p.Fields(cli.F("virtual address", "%v, of the gateway that acts", s.Virtual))
 	}
+	if len(s.LANCheck) > 0 {
+		p.Fields(cli.F("LAN check", "gateways ask %s whether the LAN is there", addresses(s.LANCheck...)))
+	}
 	if len(s.Prefixes) == 0 {
 		return
 	}

@@ -41,4 +41,24 @@ func viewGateways(p *cli.Page, s *wire.Status) {
 		rows = append(rows, []any{site.Site, acting, cli.AgoOf(p.Now, site.Since), strings.Join(others, "; "), virtual})
 	}
 	p.Grid([]string{"SITE", "GATEWAY", "SINCE", "THE OTHERS", "VIRTUAL ADDRESS"}, rows)
+	viewLANChecks(p, s.Sites)
+}
+
+// viewLANChecks tells what this host hears of the hosts of its LAN that it asks.
+func viewLANChecks(p *cli.Page, sites []wire.SiteStatus) {
+	var rows [][]any
+	for i := range sites {
+		for _, c := range sites[i].LANCheck {
+			tone := map[string]cli.Tone{wire.LANAnswers: cli.Good, wire.LANSilent: cli.Bad, wire.LANUnknown: cli.Warn}[c.State]
+			since := ""
+			if c.Since != nil {
+				since = cli.Ago(p.Now, *c.Since)
+			}
+			rows = append(rows, []any{c.Address.String(), cli.Cell{Text: c.State, Tone: tone}, since, c.Why})
+		}
+	}
+	if len(rows) > 0 {
+		p.Title("LAN check", "hosts of the LAN that this gateway asks")
+		p.Grid([]string{"ADDRESS", "STATE", "SINCE", "WHY"}, rows)
+	}
 }

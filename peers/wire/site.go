@@ -16,6 +16,7 @@ type SiteView struct {
 	Gateways []string      `json:"gateways" doc:"hosts, in order of priority"`
 	Hosts    []string      `json:"hosts"    doc:"that belong to it"`
 	Virtual  netip.Addr    `json:"virtual_ip,omitzero" doc:"on the LAN, of the gateway that acts" required:"false"`
+	LANCheck []netip.Addr  `json:"lan_check" doc:"of the LAN, which each gateway asks whether they are there"`
 }
 
 // A SiteNetwork is a network behind the gateways of a site.
@@ -33,6 +34,7 @@ type SiteOrder struct {
 	Gateways []string       `json:"gateways,omitzero"  required:"false" maxItems:"64" doc:"all of them, in order of priority"`
 	Virtual  netip.Addr     `json:"virtual_ip,omitzero" required:"false" doc:"on the LAN, of the gateway that acts"`
 	NoVirt   bool           `json:"no_virtual_ip,omitempty" doc:"there is to be no such address any more"`
+	LANCheck []netip.Addr   `json:"lan_check,omitzero"  required:"false" maxItems:"16" doc:"all that gateways ask; [] for none"`
 	DryRun   bool           `json:"dry_run,omitempty"  doc:"only tell what would come of it"`
 	Why      string         `json:"why,omitempty"      maxLength:"500" doc:"for the audit log"`
 	Within   int            `json:"within,omitempty"   minimum:"0" doc:"seconds until it is taken back unless confirmed"`

@@ -26,6 +26,7 @@ sites:
   warehouse:
     prefixes: [10.20.0.0/24, "fd20::/64"]
     gateways: wh-gw1
+    lan_check: [10.20.0.9, "fd20::9"]
 hosts:
   till-3: {labels: {role: till, floor: 1}}
   wh-gw1: {}
@@ -46,6 +47,7 @@ sites:
   warehouse:
     prefixes: [10.20.0.0/24, fd20::/64]
     gateways: [wh-gw1]
+    lan_check: [10.20.0.9, fd20::9]
 hosts:
   till-3:
     labels: {floor: "1", role: till}
@@ -67,7 +69,7 @@ func TestParseMesh(t *testing.T) {
 	}
 	for at, line := range map[string]int{
 		"mesh/mtu": 1, "mesh/schedule/windows/0": 4, "site/shop": 6, "site/warehouse/prefixes/1": 8, "site/warehouse/gateways/0": 9,
-		"host/till-3/labels": 11, "policy/flows/0/to/0": 15, "elsewhere": 0,
+		"site/warehouse/lan_check/1": 10, "host/till-3/labels": 12, "policy/flows/0/to/0": 16, "elsewhere": 0,
 	} {
 		if got := f.Line(at); got != line {
 			t.Errorf("%s stands in line %d, want %d", at, got, line)
