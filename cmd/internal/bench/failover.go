@@ -31,7 +31,8 @@ type stage struct {
 	acting, other string
 }
 
-// failoverRows drains gateways under traffic, and then, without a controller, kills them and pulls their cables.
+// failoverRows drains gateways under traffic, and then, without a controller, kills them, pulls their cables, and cuts
+// their LANs off behind links that stay up.
 func failoverRows(ctx context.Context, s settings) ([]Row, error) {
 	st, err := newStage(ctx, s)
 	if err != nil {
@@ -52,6 +53,10 @@ func failoverRows(ctx context.Context, s settings) ([]Row, error) {
 		{"gateways killed", func(_ context.Context, h *lab.Host) error { return h.PowerOff() }, st.boot},
 		{
 			"LAN cables of gateways pulled", func(_ context.Context, h *lab.Host) error { return h.PullLAN() },
+			func(_ context.Context, h *lab.Host) error { return h.RestoreLAN() },
+		},
+		{
+			"LANs of gateways cut off behind their links", func(_ context.Context, h *lab.Host) error { return h.CutLAN() },
 			func(_ context.Context, h *lab.Host) error { return h.RestoreLAN() },
 		},
 	} {
@@ -115,7 +120,8 @@ func newStage(ctx context.Context, s settings) (*stage, error) {
 	st.m, err = lab.StartMesh(ctx, l, lab.MeshOptions{Progress: func(line string) { fmt.Fprintln(os.Stderr, line) }})
 	for _, args := range [][]string{
 		{"site", "add", "shop", "--prefix", "10.10.0.0/24", "--gateway", "shop"},
-		{"site", "add", "warehouse", "--prefix", "10.20.0.0/24", "--gateway", "wh1", "--gateway", "wh2", "--virtual-ip", "10.20.0.1"},
+		{"site", "add", "warehouse", "--prefix", "10.20.0.0/24", "--gateway", "wh1", "--gateway", "wh2", "--virtual-ip", "10.20.0.1",
+			"--lan-check", "10.20.0.9"},
 	} {
 		if err == nil {
 			err = st.warren(ctx, args...)
