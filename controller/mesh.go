@@ -29,8 +29,8 @@ func (c *Controller) meshView(inv *peers.Inventory) wire.MeshView {
 
 // SetMesh changes settings of the mesh.
 func (c *Controller) SetMesh(ctx context.Context, by string, s wire.MeshSettings) (wire.MeshView, error) {
-	inv, err := c.change(ctx, by, "", func(*peers.Inventory) (peers.Op, error) {
-		return peers.SetMesh{MTU: s.MTU, Keepalive: s.Keepalive, Grace: s.Grace}, nil
+	inv, err := c.change(ctx, by, s.Why, func(*peers.Inventory) (peers.Op, error) {
+		return within(peers.SetMesh{MTU: s.MTU, Keepalive: s.Keepalive, Grace: s.Grace}, s.Within), nil
 	})
 	if err != nil {
 		return wire.MeshView{}, err

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
@@ -69,22 +68,47 @@ func (c *Controller) SetSite(ctx context.Context, by string, order wire.SiteOrde
 	})
 }
 
-// RemoveSite removes a site that nobody uses.
-func (c *Controller) RemoveSite(ctx context.Context, by, name string) error {
-	_, err := c.change(ctx, by, "", func(inv *peers.Inventory) (peers.Op, error) {
-		if inv.Sites[name] == nil {
-			return nil, siteUnknown(name)
+// RemoveSite removes a site that nobody uses, or only tells what would come of it.
+func (c *Controller) RemoveSite(ctx context.Context, by string, order wire.SiteRemovalOrder) (wire.SiteRemoval, error) {
+	var before *peers.Inventory
+	decide := func(inv *peers.Inventory) (peers.Op, error) {
+		before = inv
+		if inv.Sites[order.Name] == nil {
+			return nil, siteUnknown(order.Name)
 		}
-		return peers.RemoveSite{Name: name}, nil
-	})
-	return err
+		return within(peers.RemoveSite{Name: order.Name}, order.Within), nil
+	}
+	after, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, decide)
+	if err != nil {
+		return wire.SiteRemoval{}, err
+	}
+	r := wire.SiteRemoval{Removed: order.Name, Applied: !order.DryRun, Consequences: c.consequences(before, after)}
+	if order.DryRun {
+		r.Revision, r.Pending = before.Revision, nil
+	}
+	return r, nil
+}
+
+// changeOrTry makes a change, or only what would come of it.
+func (c *Controller) changeOrTry(
+	ctx context.Context, by, why string, try bool, decide func(*peers.Inventory) (peers.Op, error),
+) (*peers.Inventory, error) {
+	if !try {
+		return c.change(ctx, by, why, decide)
+	}
+	inv := c.Inventory()
+	op, err := decide(inv)
+	if err != nil {
+		return nil, err
+	}
+	return inv.Apply(peers.Change{At: c.now(), By: by, Why: why, Op: op})
 }
 
 // orderSite changes what a site was, or only tells what would come of it.
 func (c *Controller) orderSite(
 	ctx context.Context, by string, order wire.SiteOrder, was func(*peers.Inventory) (peers.SetSite, error),
 ) (wire.SiteResult, error) {
-	var before, after *peers.Inventory
+	var before *peers.Inventory
 	var warnings []peers.Problem
 	decide := func(inv *peers.Inventory) (peers.Op, error) {
 		before = inv
@@ -97,15 +121,7 @@ func (c *Controller) orderSite(
 		}
 		return within(op, order.Within), err
 	}
-	var err error
-	if order.DryRun {
-		var op peers.Op
-		if op, err = decide(c.Inventory()); err == nil {
-			after, err = before.Apply(peers.Change{At: time.Now(), By: by, Why: order.Why, Op: op})
-		}
-	} else {
-		after, err = c.change(ctx, by, order.Why, decide)
-	}
+	after, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, decide)
 	if err != nil {
 		return wire.SiteResult{}, err
 	}

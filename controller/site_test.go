@@ -51,6 +51,18 @@ func TestSites(t *testing.T) {
 	if !slices.Equal(r.Site.Prefixes, []wire.SiteNetwork{aliased}) || !slices.Equal(r.Site.Gateways, []string{"gw2"}) {
 		t.Fatalf("another way: %+v", r.Site)
 	}
+	check := []netip.Addr{netip.MustParseAddr("192.168.1.9")}
+	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{LANCheck: check}, &r)
+	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{Why: "nothing"}, &r)
+	if !slices.Equal(r.Site.LANCheck, check) || !slices.Equal(r.Site.Gateways, []string{"gw2"}) {
+		t.Fatalf("an address to be asked: %+v", r.Site)
+	}
+	refuses("lan-check", http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{LANCheck: []netip.Addr{netip.MustParseAddr("10.61.1.9")}})
+	refuses("lan-check", http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{Gateways: []string{}})
+	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{LANCheck: []netip.Addr{}}, &r)
+	if r.Site.LANCheck == nil || len(r.Site.LANCheck) != 0 {
+		t.Fatalf("no such address any more: %+v", r.Site)
+	}
 	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{Gateways: []string{}}, &r)
 	if len(r.Site.Gateways) != 0 || len(r.Warnings) != 1 || r.Warnings[0].Code != "site-no-gateway" {
 		t.Fatalf("no gateways: %+v", r)
@@ -64,6 +76,32 @@ func TestSites(t *testing.T) {
 	refuses("site-used", http.MethodDelete, wire.PathSites+"/shop", nil)
 
 	s.must(http.MethodPost, wire.PathSites, wire.SiteOrder{Name: "attic"}, &r)
+	var gone wire.SiteRemoval
+	s.must(http.MethodDelete, wire.PathSites+"/attic?dry_run=true", nil, &gone)
+	if gone.Applied || gone.Removed != "attic" || s.c.Inventory().Sites["attic"] == nil {
+		t.Fatalf("a dry run of removing: %+v", gone)
+	}
+	refuses("site-used", http.MethodDelete, wire.PathSites+"/shop?dry_run=true", nil)
+	refuses("within-invalid", http.MethodDelete, wire.PathSites+"/attic?within=1", nil)
+	s.must(http.MethodDelete, wire.PathSites+"/attic?within=60", nil, &gone)
+	if !gone.Applied || gone.Pending == nil || !slices.Equal(gone.Pending.Objects, []string{"site/attic"}) {
+		t.Fatalf("removed for a try: %+v", gone)
+	}
+	refuses("pending", http.MethodPost, wire.PathSites, wire.SiteOrder{Name: "cellar"})
+	s.must(http.MethodPost, wire.PathPending+"/"+wire.PendingRevert, nil, nil)
+	if s.c.Inventory().Sites["attic"] == nil {
+		t.Fatal("the site is not given back")
+	}
+	var m wire.MeshView
+	mtu := 1380
+	s.must(http.MethodPatch, wire.PathMesh, wire.MeshSettings{MTU: &mtu, Within: 60, Why: "a try"}, &m)
+	if m.MTU != mtu || m.Pending == nil || m.Pending.By == "" || m.Pending.Left <= 0 {
+		t.Fatalf("settings for a try: %+v", m)
+	}
+	s.must(http.MethodPost, wire.PathPending+"/"+wire.PendingRevert, nil, &m)
+	if m.MTU == mtu || m.Pending != nil {
+		t.Fatalf("settings taken back: %+v", m)
+	}
 	s.must(http.MethodDelete, wire.PathSites+"/attic", nil, nil)
 	refuses("site-unknown", http.MethodDelete, wire.PathSites+"/attic", nil)
 	var all []wire.SiteView

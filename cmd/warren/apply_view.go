@@ -56,13 +56,20 @@ func left(pending *wire.Pending) string {
 	return cli.Span(time.Duration(pending.Left * float64(time.Second)))
 }
 
-// pendingCell is the change that waits to be confirmed, in a line.
-func pendingCell(pending *wire.Pending) cli.Cell {
+// viewPending tells of the change that waits to be confirmed: what it is, whose, until when, and how it ends.
+func viewPending(p *cli.Page, pending *wire.Pending) {
 	if pending == nil {
-		return cli.Cell{}
+		return
 	}
-	return cli.Cell{Tone: cli.Warn, Text: fmt.Sprintf(
-		"revision %d by %s (%s) is taken back in %s; to let it stay: warren apply --confirm",
-		pending.Revision, pending.By, names(pending.Objects), left(pending),
-	)}
+	p.Title("A change waits to be confirmed", "")
+	p.Fields(
+		cli.F("revision", "%d, made %s", pending.Revision, cli.Ago(p.Now, pending.Since)),
+		cli.F("by", "%s", pending.By),
+		cli.F("changes", "%s", names(pending.Objects)),
+		cli.Field{Name: "taken back", Value: cli.Cell{
+			Tone: cli.Warn, Text: fmt.Sprintf("in %s, at %s", left(pending), pending.Until.UTC().Format(time.RFC3339)),
+		}},
+		cli.F("to let it stay", "warren apply --confirm"),
+		cli.F("to end it now", "warren apply --revert"),
+	)
 }

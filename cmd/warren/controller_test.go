@@ -18,7 +18,7 @@ import (
 // startController [tls] [empty|stranger|rotating|broken] runs a controller in the script, on controller.sock or on $REMOTE.
 func startController(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
-		ts.Fatalf("usage: controller [tls] [empty|stranger|rotating|broken]")
+		ts.Fatalf("usage: controller [tls] [empty|stranger|rotating|broken|waiting]")
 	}
 	var l net.Listener
 	if slices.Contains(args, "tls") {
@@ -35,7 +35,12 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	siteRoutes(mux, slices.Contains(args, "empty"))
 	declaredRoutes(mux, slices.Contains(args, "empty"))
 	auditRoutes(ts, mux, slices.Contains(args, "broken"))
-	mux.HandleFunc("GET "+wire.PathMesh, func(w http.ResponseWriter, _ *http.Request) { answer(w, meshView(1420)) })
+	mux.HandleFunc("GET "+wire.PathMesh, func(w http.ResponseWriter, _ *http.Request) {
+		v := meshView(1420)
+		v.Pending = pendingOf(args)
+		answer(w, v)
+	})
+	mux.HandleFunc("GET "+wire.PathPending, func(w http.ResponseWriter, _ *http.Request) { answer(w, pendingOf(args)) })
 	mux.HandleFunc("PATCH "+wire.PathMesh, func(w http.ResponseWriter, r *http.Request) { setMesh(w, r) })
 	rotationRoutes(mux, slices.Contains(args, "rotating"))
 	if slices.Contains(args, "stranger") {
@@ -201,6 +206,14 @@ func meshView(mtu int) wire.MeshView {
 	}
 }
 
+// pendingOf is the change that waits to be confirmed, in the scripts that want one.
+func pendingOf(args []string) *wire.Pending {
+	if slices.Contains(args, "waiting") {
+		return pendingFor(3601)
+	}
+	return nil
+}
+
 func setMesh(w http.ResponseWriter, r *http.Request) {
 	var s wire.MeshSettings
 	if err := json.NewDecoder(r.Body).Decode(&s); err != nil || s.MTU == nil && s.Grace == nil {
@@ -214,5 +227,6 @@ func setMesh(w http.ResponseWriter, r *http.Request) {
 	if s.Grace != nil {
 		v.Grace = *s.Grace
 	}
+	v.Pending = pendingFor(s.Within)
 	answer(w, v)
 }

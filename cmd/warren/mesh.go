@@ -35,13 +35,14 @@ func (a *app) meshShow() *cobra.Command {
 }
 
 func (a *app) meshSet() *cobra.Command {
-	return &cobra.Command{
+	within, why := "", ""
+	cmd := &cobra.Command{
 		Use: "set KEY=VALUE...", Short: "Change settings of the mesh",
 		Long: "Change settings of the mesh. They reach every host at once and break no tunnel.\n\n" +
 			"  mtu=BYTES          of the tunnel interfaces, 1280 to 9000\n" +
 			"  keepalive=SECONDS  between packets that keep NAT tables filled, 5 to 120\n" +
 			"  grace=TIME         that a rotation waits for hosts that are away, 10s to 90d",
-		Example: "  warren mesh set mtu=1380 keepalive=20",
+		Example: "  warren mesh set mtu=1380 keepalive=20\n  warren mesh set mtu=1280 --confirm-within 2m && warren apply --confirm",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cli.Args("KEY=VALUE")(cmd, args)
@@ -54,6 +55,10 @@ func (a *app) meshSet() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			settings, err := parseSettings(args)
+			if err == nil {
+				settings.Why = why
+				settings.Within, err = parseWithin(within)
+			}
 			if err != nil {
 				return err
 			}
@@ -64,6 +69,9 @@ func (a *app) meshSet() *cobra.Command {
 			return a.showMesh(m)
 		},
 	}
+	cmd.Flags().StringVar(&why, "why", "", "the `REASON`, for the audit log")
+	addWithin(cmd, &within)
+	return cmd
 }
 
 func (a *app) meshRekey() *cobra.Command {
@@ -185,6 +193,6 @@ func viewMesh(p *cli.Page, m *wire.MeshView) {
 		cli.F("pin", "%s", m.Pin),
 		cli.F("next pin", "%s", nextPin(p, m.NextPin)),
 		cli.F("version", "%s", m.Version),
-		cli.Field{Name: "pending", Value: pendingCell(m.Pending)},
 	)
+	viewPending(p, m.Pending)
 }

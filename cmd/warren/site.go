@@ -91,6 +91,7 @@ func (a *app) sites(cmd *cobra.Command) ([]wire.SiteView, error) {
 
 func (a *app) siteAdd() *cobra.Command {
 	var order wire.SiteOrder
+	within := ""
 	cmd := &cobra.Command{
 		Use: "add SITE --prefix PREFIX... --gateway HOST...", Short: "Give a site networks and gateways", Args: cli.Args("SITE"),
 		Long: "Give a site networks and gateways. That the site is there already, made with a token, is fine.\n" + siteHelp,
@@ -99,10 +100,15 @@ func (a *app) siteAdd() *cobra.Command {
 		ValidArgsFunction: a.completeSites,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			order.Name = args[0]
+			var err error
+			if order.Within, err = parseWithin(within); err != nil {
+				return err
+			}
 			return a.orderSite(cmd, http.MethodPost, wire.PathSites, order)
 		},
 	}
 	a.siteFlags(cmd, &order)
+	addWithin(cmd, &within)
 	return cmd
 }
 
@@ -141,26 +147,6 @@ func (a *app) siteSet() *cobra.Command {
 	cmd.Flags().BoolVar(&order.NoVirt, "no-virtual-ip", false, "the site has no virtual address any more")
 	cmd.MarkFlagsMutuallyExclusive("virtual-ip", "no-virtual-ip")
 	cmd.Flags().BoolVar(&none, "no-gateways", false, "no host forwards for the site any more")
-	return cmd
-}
-
-func (a *app) siteRm() *cobra.Command {
-	yes := false
-	cmd := &cobra.Command{
-		Use: "rm SITE", Short: "Remove a site that nobody uses", Args: cli.Args("SITE"),
-		Long:    "Remove a site. No host may belong to it any more, and no token that is good yet may lead to it.",
-		Example: "  warren site rm warehouse", ValidArgsFunction: a.completeSites,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.proc.Confirm("Remove site "+args[0]+"?", yes); err != nil {
-				return err
-			}
-			if err := a.call(cmd, http.MethodDelete, sitePath(args[0]), nil, nil); err != nil {
-				return err
-			}
-			return a.show(removed{args[0]}, func(p *cli.Page) { p.Line("Site %s is gone.", args[0]) })
-		},
-	}
-	addYes(cmd, &yes)
 	return cmd
 }
 

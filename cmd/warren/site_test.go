@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"strconv"
 
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
@@ -48,10 +49,15 @@ func siteRoutes(mux *http.ServeMux, empty bool) {
 			Applied: !order.DryRun, Revision: 43,
 			Site:  wire.SiteView{Name: order.Name, Prefixes: order.Prefixes, Gateways: order.Gateways, Hosts: []string{"warehouse"}, LANCheck: order.LANCheck},
 			Flows: []peers.FlowChange{{From: []string{"shop"}, To: []string{"10.20.0.0/24"}, Opens: []peers.Service{{Protocol: peers.AnyProtocol}}}},
-			Hosts: []string{"shop"},
+			Hosts: []string{"shop"}, Pending: pendingFor(order.Within),
 		})
 	}
 	mux.HandleFunc("POST "+wire.PathSites, take)
 	mux.HandleFunc("PATCH "+wire.PathSites+"/{name}", take)
-	mux.HandleFunc("DELETE "+wire.PathSites+"/{name}", gone)
+	mux.HandleFunc("DELETE "+wire.PathSites+"/{name}", func(w http.ResponseWriter, r *http.Request) {
+		within, _ := strconv.Atoi(r.FormValue("within"))
+		v := wire.SiteRemoval{Removed: r.PathValue("name"), Applied: r.FormValue("dry_run") == ""}
+		v.Pending = pendingFor(within)
+		answer(w, v)
+	})
 }

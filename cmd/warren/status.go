@@ -22,7 +22,10 @@ The exit code says it to scripts: 0 all is well, 3 something is degraded, 4 down
 does not run.
 
 With --wait it returns when the tunnels to all peers are up, with 0, whether or not the controller can be
-reached; when --timeout is over it shows what there is. An agent that does not run yet is waited for too.`,
+reached; when --timeout is over it shows what there is. An agent that does not run yet is waited for too.
+
+Where the controller can be asked from here, on its own machine or by WARREN_CONTROLLER, a change that waits to be
+confirmed is shown as well, once, not with --watch or --wait.`,
 		Example: "  warren status\n  warren status --watch\n  warren status --wait --timeout 2m\n" +
 			"  warren status -o json | jq -r '.peers[] | select(.state != \"up\") | .host'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,7 +43,12 @@ reached; when --timeout is over it shows what there is. An agent that does not r
 			if err != nil {
 				return err
 			}
-			if err := a.show(s, func(p *cli.Page) { viewStatus(p, s) }); err != nil {
+			both := hostAndMesh{s, a.pending(cmd)}
+			err = a.show(both, func(p *cli.Page) {
+				viewStatus(p, s)
+				viewPending(p, both.Pending)
+			})
+			if err != nil {
 				return err
 			}
 			return exitOf(s)
@@ -50,6 +58,27 @@ reached; when --timeout is over it shows what there is. An agent that does not r
 		"show it again every second, with -o json one line each, until interrupted")
 	w.bind(cmd)
 	return cmd
+}
+
+// hostAndMesh is the status of a host, with what an admin must not forget.
+type hostAndMesh struct {
+	*wire.Status
+	Pending *wire.Pending `json:"pending,omitempty"`
+}
+
+// pending is the change that waits to be confirmed; nil for none, and where the controller cannot be asked. Whoever looks
+// at a host must not be held up by that.
+func (a *app) pending(cmd *cobra.Command) (out *wire.Pending) {
+	controller, err := a.admin(cmd)
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := soon(cmd.Context())
+	defer cancel()
+	if controller.Call(ctx, http.MethodGet, wire.PathPending, nil, &out) != nil {
+		return nil
+	}
+	return out
 }
 
 func readStatus(ctx context.Context, agent *client.Client) (*wire.Status, error) {

@@ -81,7 +81,9 @@ func (b stub) AddSite(context.Context, string, wire.SiteOrder) (wire.SiteResult,
 func (b stub) SetSite(context.Context, string, wire.SiteOrder) (wire.SiteResult, error) {
 	return wire.SiteResult{}, b.err
 }
-func (b stub) RemoveSite(context.Context, string, string) error { return b.err }
+func (b stub) RemoveSite(context.Context, string, wire.SiteRemovalOrder) (wire.SiteRemoval, error) {
+	return wire.SiteRemoval{}, b.err
+}
 
 func (b stub) Admins() []wire.AdminView { return []wire.AdminView{} }
 func (b stub) AddAdmin(context.Context, string, wire.AdminView) (wire.AdminView, error) {

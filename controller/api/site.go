@@ -12,7 +12,7 @@ type Sites interface {
 	Sites() []wire.SiteView
 	AddSite(ctx context.Context, by string, order wire.SiteOrder) (wire.SiteResult, error)
 	SetSite(ctx context.Context, by string, order wire.SiteOrder) (wire.SiteResult, error)
-	RemoveSite(ctx context.Context, by, name string) error
+	RemoveSite(ctx context.Context, by string, order wire.SiteRemovalOrder) (wire.SiteRemoval, error)
 }
 
 func (s *Server) siteRoutes() {
@@ -21,6 +21,12 @@ func (s *Server) siteRoutes() {
 	type change struct {
 		Name string `path:"name" maxLength:"64"`
 		Body wire.SiteOrder
+	}
+	type removal struct {
+		Name   string `path:"name" maxLength:"64"`
+		DryRun bool   `query:"dry_run" doc:"only tell what would come of it"`
+		Within int    `query:"within" minimum:"0" doc:"seconds until it is taken back unless confirmed"`
+		Why    string `query:"why" maxLength:"500" doc:"for the audit log"`
 	}
 	add(s, operation{
 		"list-sites", http.MethodGet, wire.PathSites,
@@ -43,8 +49,11 @@ func (s *Server) siteRoutes() {
 	})
 	add(s, operation{
 		"remove-site", http.MethodDelete, one,
-		"Remove a site that nobody uses", forAdmins, http.StatusNoContent,
-	}, func(ctx context.Context, in *named) (*nothing, error) {
-		return &nothing{}, sites.RemoveSite(ctx, callerOf(ctx).Name, in.Name)
+		"Remove a site that nobody uses, or tell what would come of it", forAdmins, 0,
+	}, func(ctx context.Context, in *removal) (*answer[wire.SiteRemoval], error) {
+		v, err := sites.RemoveSite(ctx, callerOf(ctx).Name, wire.SiteRemovalOrder{
+			Name: in.Name, DryRun: in.DryRun, Within: in.Within, Why: in.Why,
+		})
+		return reply(v), err
 	})
 }

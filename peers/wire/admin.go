@@ -142,6 +142,9 @@ type MeshSettings struct {
 	MTU       *int `json:"mtu,omitempty"       doc:"bytes, of the tunnel interfaces"`
 	Keepalive *int `json:"keepalive,omitempty" doc:"seconds"`
 	Grace     *int `json:"grace,omitempty"     doc:"seconds that a rotation waits for hosts that are away"`
+	// Within and Why are not settings, but about the change of them.
+	Within int    `json:"within,omitempty" minimum:"0" doc:"seconds until it is taken back unless confirmed"`
+	Why    string `json:"why,omitempty"    maxLength:"500" doc:"for the audit log"`
 }
 
 // An AdminView is somebody who may administer the mesh from elsewhere (GET, POST /v1/admins).

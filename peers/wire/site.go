@@ -51,3 +51,18 @@ type SiteResult struct {
 	Warnings []peers.Problem    `json:"warnings"`
 	Pending  *Pending           `json:"pending"  doc:"where it is to be confirmed"`
 }
+
+// A SiteRemoval is what comes of removing a site (DELETE /v1/sites/{name}).
+type SiteRemoval struct {
+	Removed string `json:"removed" doc:"the site"`
+	Applied bool   `json:"applied"`
+	Consequences
+}
+
+// A SiteRemovalOrder says how a site is to be removed.
+type SiteRemovalOrder struct {
+	Name   string
+	DryRun bool   // only tell what would come of it
+	Within int    // seconds until it is taken back unless confirmed; 0 for never
+	Why    string // for the audit log
+}
