@@ -84,7 +84,8 @@ type post struct {
 
 func newScout(p Watcher, n Neighbours, log *slog.Logger) *scout {
 	s := &scout{
-		prober: p, neighbours: n, log: log, news: make(chan struct{}, 1), posts: map[peers.HostID]*post{}, asked: map[netip.Addr]asked{},
+		prober: p, neighbours: n, log: log, news: make(chan struct{}, 1), posts: map[peers.HostID]*post{},
+		asked:   map[netip.Addr]asked{},
 		choices: map[string]peers.Choice{}, moves: map[string]uint64{},
 		lan: lanCheck{again: make(chan struct{}, 1), hearings: map[netip.Addr]peers.Hearing{}, why: map[netip.Addr]string{}},
 	}

@@ -48,7 +48,7 @@ func (e *Electorate) elect(was Choice, now time.Time) Choice {
 	}
 	present := e.Seen[was.Gateway]
 	if present.lost() {
-		if id := e.best(was.Gateway, now); id != "" && !(present.silent() && e.wakes(id, now)) {
+		if id := e.best(was.Gateway, now); id != "" && (!present.silent() || !e.wakes(id, now)) {
 			return Choice{Gateway: id, At: now}
 		}
 		return Choice{Gateway: was.Gateway, At: was.At}

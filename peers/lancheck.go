@@ -156,5 +156,6 @@ func (op SetSite) tellLANCheck() string {
 	if len(op.LANCheck) == 0 {
 		return ""
 	}
-	return "; gateways ask " + strings.ReplaceAll(joined(op.LANCheck, netip.Addr.String), ", ", " and ") + " whether their LAN is there"
+	asked := joined(op.LANCheck, netip.Addr.String)
+	return "; gateways ask " + strings.ReplaceAll(asked, ", ", " and ") + " whether their LAN is there"
 }

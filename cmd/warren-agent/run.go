@@ -67,7 +67,8 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 	prober := probe.New(log)
 	defer prober.Close()
 	a := agent.New(agent.Config{
-		Kernel: kernel, Store: files, Prober: prober, Watcher: prober, Neighbours: &linux.Neighbours{}, Log: log, Hostname: name, Version: version.String(),
+		Kernel: kernel, Store: files, Prober: prober, Watcher: prober, Neighbours: &linux.Neighbours{}, Log: log,
+		Hostname: name, Version: version.String(),
 		Dial: (&net.Dialer{KeepAlive: keepAlive}).DialContext, Port: o.port, Pinned: pinned,
 		Addresses: agent.LocalAddresses, Counters: kernel.Counters,
 		NoFirewall: o.firewall == off, NoLeakGuard: o.leakGuard == off,

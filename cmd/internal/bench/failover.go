@@ -120,8 +120,10 @@ func newStage(ctx context.Context, s settings) (*stage, error) {
 	st.m, err = lab.StartMesh(ctx, l, lab.MeshOptions{Progress: func(line string) { fmt.Fprintln(os.Stderr, line) }})
 	for _, args := range [][]string{
 		{"site", "add", "shop", "--prefix", "10.10.0.0/24", "--gateway", "shop"},
-		{"site", "add", "warehouse", "--prefix", "10.20.0.0/24", "--gateway", "wh1", "--gateway", "wh2", "--virtual-ip", "10.20.0.1",
-			"--lan-check", "10.20.0.9"},
+		{
+			"site", "add", "warehouse", "--prefix", "10.20.0.0/24", "--gateway", "wh1", "--gateway", "wh2",
+			"--virtual-ip", "10.20.0.1", "--lan-check", "10.20.0.9",
+		},
 	} {
 		if err == nil {
 			err = st.warren(ctx, args...)
