@@ -55,10 +55,11 @@ func (w *world) leaks() (hand.Watched, hand.Flooded) {
 	t := w.shop.t
 	t.Helper()
 	w.shop.sh("sync")
+	w.shop.off() // what it has sent up to here is another boot's
 	if err := w.warehouse.guest.Hand.Watch(t.Context(), hand.WatchSpec{Link: "eth0", Content: hand.FloodContent}); err != nil {
 		t.Fatal(err)
 	}
-	w.shop.powerCut("", time.Time{})
+	w.shop.on("", time.Time{})
 	var sent hand.Flooded
 	w.shop.until(patience, "has sent enough", func() bool {
 		var err error

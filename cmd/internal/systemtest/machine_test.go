@@ -38,9 +38,21 @@ func (m *machine) boot() error {
 // powerCut takes the power away and gives it back, with other words for the kernel and another clock.
 func (m *machine) powerCut(words string, clock time.Time) {
 	m.t.Helper()
+	m.off()
+	m.on(words, clock)
+}
+
+// off takes the power away.
+func (m *machine) off() {
+	m.t.Helper()
 	if err := m.guest.Cut(); err != nil {
 		m.t.Fatal(err)
 	}
+}
+
+// on gives the power back.
+func (m *machine) on(words string, clock time.Time) {
+	m.t.Helper()
 	m.spec.Words, m.spec.Clock = words, clock
 	if err := m.boot(); err != nil {
 		m.t.Fatal(err)

@@ -2,6 +2,7 @@ package hand
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -19,6 +20,7 @@ type WatchSpec struct {
 // Watched is what a link has carried since the watch began.
 type Watched struct {
 	Packets, Found int
+	First          string // the beginning of the first one found, in hexadecimal digits
 	Missed         uint32 // packets that the kernel could not hand over: with any, nothing is proven
 }
 
@@ -33,6 +35,9 @@ type watch struct {
 
 // watchBuffer holds what comes while the guest has other things to do.
 const watchBuffer = 16 << 20
+
+// watchFirst is how many bytes of a packet tell whose it is.
+const watchFirst = 64
 
 // Watch begins to count, anew where it was counting already.
 func (s *Server) Watch(spec WatchSpec, _ *Nothing) error {
@@ -100,7 +105,9 @@ func (w *watch) run() {
 		w.mu.Lock()
 		w.now.Packets++
 		if bytes.Contains(buf[:n], w.content) {
-			w.now.Found++
+			if w.now.Found++; w.now.First == "" {
+				w.now.First = hex.EncodeToString(buf[:min(n, watchFirst)])
+			}
 		}
 		w.mu.Unlock()
 	}
