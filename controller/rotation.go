@@ -136,7 +136,7 @@ func (m *moves) progress(inv *peers.Inventory, presence func(peers.HostID) peers
 // Rotate begins a rotation: the next generation exists from now on, and all hosts move to it by
 // themselves. Of several controllers that do this at once the ledger lets one.
 func (c *Controller) Rotate(ctx context.Context, by string, order wire.RotationOrder) (wire.RotationView, error) {
-	inv, err := c.begin(ctx, by, order.Why, func(*peers.Inventory) bool { return true })
+	inv, err := c.begin(ctx, by, order, func(*peers.Inventory) bool { return true })
 	if err != nil {
 		return wire.RotationView{}, err
 	}
@@ -145,10 +145,10 @@ func (c *Controller) Rotate(ctx context.Context, by string, order wire.RotationO
 
 // begin begins a rotation if it is still wanted when the change is made.
 func (c *Controller) begin(
-	ctx context.Context, by, why string, wanted func(*peers.Inventory) bool,
+	ctx context.Context, by string, order wire.RotationOrder, wanted func(*peers.Inventory) bool,
 ) (*peers.Inventory, error) {
 	begun := false
-	inv, err := c.change(ctx, by, why, func(inv *peers.Inventory) (peers.Op, error) {
+	inv, err := c.change(ctx, by, order.Why, func(inv *peers.Inventory) (peers.Op, error) {
 		if begun = wanted(inv); !begun {
 			return nil, nil
 		}
@@ -158,10 +158,10 @@ func (c *Controller) begin(
 				return nil, err
 			}
 		}
-		return peers.StartGeneration{Number: g}, nil
+		return peers.StartGeneration{Number: g, Grace: order.Grace}, nil
 	})
 	if err == nil && begun {
-		c.log.Info("rotation started", "generation", uint64(inv.Mesh.Current()), "by", by, "why", why)
+		c.log.Info("rotation started", "generation", uint64(inv.Mesh.Current()), "by", by, "why", order.Why)
 	}
 	return inv, err
 }
@@ -206,7 +206,7 @@ func (c *Controller) rotationView(inv *peers.Inventory) wire.RotationView {
 	if !runs {
 		return v
 	}
-	ends := newest.Started.Add(inv.Mesh.GraceTime())
+	ends := newest.Started.Add(inv.Mesh.RotationGrace())
 	v.Previous, v.GraceEnds = &marks[0].Number, &ends
 	for _, w := range p.Waiting {
 		page := c.book.Of(w.Host.ID)
@@ -273,7 +273,7 @@ func (c *Controller) rotate(ctx context.Context, now time.Time) {
 
 // presence says whether a host is connected, or for how long it has been away since the rotation began.
 func (c *Controller) presence(inv *peers.Inventory, now time.Time) func(peers.HostID) peers.Presence {
-	started, grace := inv.Mesh.Generations[len(inv.Mesh.Generations)-1].Started, inv.Mesh.GraceTime()
+	started, grace := inv.Mesh.Generations[len(inv.Mesh.Generations)-1].Started, inv.Mesh.RotationGrace()
 	return func(id peers.HostID) peers.Presence {
 		if c.sessions.online(id) {
 			return peers.Online

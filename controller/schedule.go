@@ -167,7 +167,7 @@ func (c *Controller) keepSchedule(ctx context.Context, now time.Time) {
 	if now.Before(c.schedule.notBefore) && now.Add(scheduleRest).After(c.schedule.notBefore) || !due(inv) {
 		return
 	}
-	if _, err := c.begin(ctx, byScheduler, inv.Mesh.Schedule.String(), due); err != nil {
+	if _, err := c.begin(ctx, byScheduler, wire.RotationOrder{Why: inv.Mesh.Schedule.String()}, due); err != nil {
 		c.rest(now, err)
 	}
 }

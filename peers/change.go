@@ -115,6 +115,8 @@ type RemoveAdmin struct {
 // StartGeneration begins a rotation: the next generation exists beside the current one.
 type StartGeneration struct {
 	Number Generation `json:"number"`
+	// Grace is for how many seconds this rotation waits for hosts that are away; 0: as long as the mesh has it.
+	Grace int `json:"grace,omitempty"`
 }
 
 // RetireGeneration ends a rotation: the older of two generations is gone. Hosts that have not moved to the

@@ -67,6 +67,8 @@ type Mesh struct {
 type GenerationMark struct {
 	Number  Generation `json:"number"`
 	Started time.Time  `json:"started"`
+	// Grace is for how many seconds the rotation to it waits for hosts that are away; 0: as long as the mesh has it.
+	Grace int `json:"grace,omitempty"`
 }
 
 // A HostState says whether a host takes part.
@@ -223,7 +225,15 @@ func (m *Mesh) Current() Generation {
 	return m.Generations[len(m.Generations)-1].Number
 }
 
-// GraceTime is for how long a rotation waits for hosts that are away.
+// RotationGrace is for how long the rotation that runs waits for hosts that are away, or the next one will.
+func (m *Mesh) RotationGrace() time.Duration {
+	if n := len(m.Generations); n == 2 && m.Generations[1].Grace != 0 {
+		return time.Duration(m.Generations[1].Grace) * time.Second
+	}
+	return m.GraceTime()
+}
+
+// GraceTime is for how long rotations wait for hosts that are away, those aside that were begun otherwise.
 func (m *Mesh) GraceTime() time.Duration {
 	if m.Grace == 0 {
 		return DefaultGrace

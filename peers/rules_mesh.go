@@ -86,12 +86,22 @@ func (op SetMesh) apply(d *draft) {
 		}
 	}
 	if op.Grace != nil {
-		if m.Grace = *op.Grace; m.GraceTime() < minGrace || m.GraceTime() > maxGrace {
-			d.refuse("grace-invalid", "mesh/grace", "", "%v is no time to wait for hosts that are away: want %v to %v",
-				m.GraceTime(), minGrace, maxGrace)
+		m.Grace = *op.Grace
+		d.checkGrace(m.GraceTime(), "mesh/grace")
+		if n := len(m.Generations); n > 0 { // what is said last counts, for a rotation that runs as well
+			m.Generations = slices.Clone(m.Generations)
+			m.Generations[n-1].Grace = 0
 		}
 	}
 	d.putMesh(m)
+}
+
+// checkGrace holds a time to wait for hosts that are away against its bounds.
+func (d *draft) checkGrace(grace time.Duration, at string) {
+	if grace < minGrace || grace > maxGrace {
+		d.refuse("grace-invalid", at, "for instance: 10m or 7d", "%s is no time to wait for hosts that are away: want %s to %s",
+			FormatSpan(grace), FormatSpan(minGrace), FormatSpan(maxGrace))
+	}
 }
 
 func (op StartGeneration) apply(d *draft) {
@@ -103,7 +113,10 @@ func (op StartGeneration) apply(d *draft) {
 	if op.Number != m.Current()+1 {
 		d.refuse("generation-order", at, "", "generation %d does not follow on %d", op.Number, m.Current())
 	}
-	m.Generations = append(slices.Clone(m.Generations), GenerationMark{Number: op.Number, Started: d.change.At})
+	if op.Grace != 0 {
+		d.checkGrace(time.Duration(op.Grace)*time.Second, at+"/grace")
+	}
+	m.Generations = append(slices.Clone(m.Generations), GenerationMark{Number: op.Number, Started: d.change.At, Grace: op.Grace})
 	d.putMesh(m)
 }
 

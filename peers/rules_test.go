@@ -155,6 +155,10 @@ func TestGenerations(t *testing.T) {
 	inv := threeSites(t)
 	checkRules(t, inv, []rule{
 		{"next", peers.StartGeneration{Number: 2}, nil},
+		{"with a grace time", peers.StartGeneration{Number: 2, Grace: 600}, nil},
+		{"too short a one", peers.StartGeneration{Number: 2, Grace: 9}, []string{"grace-invalid generation/2/grace"}},
+		{"none", peers.StartGeneration{Number: 2, Grace: -1}, []string{"grace-invalid generation/2/grace"}},
+		{"too long a one", peers.StartGeneration{Number: 2, Grace: 90*24*3600 + 1}, []string{"grace-invalid generation/2/grace"}},
 		{"same", peers.StartGeneration{Number: 1}, []string{"generation-order generation/1"}},
 		{"one left out", peers.StartGeneration{Number: 3}, []string{"generation-order generation/3"}},
 		{"the only one", peers.RetireGeneration{Number: 1}, []string{"generation-order generation/1"}},
@@ -167,6 +171,24 @@ func TestGenerations(t *testing.T) {
 			"rotation-running generation/7", "generation-order generation/7",
 		}},
 	})
+}
+
+// TestRotationGrace: a rotation may have its own time to wait for hosts that are away. It ends with the rotation, and what is
+// said of the mesh meanwhile counts more.
+func TestRotationGrace(t *testing.T) {
+	inv := threeSites(t)
+	hour := 3600
+	inv = after(t, inv, peers.SetMesh{Grace: &hour}, peers.StartGeneration{Number: 2, Grace: 60})
+	if got := inv.Mesh.RotationGrace(); got != time.Minute || inv.Mesh.GraceTime() != time.Hour {
+		t.Errorf("it waits %v, others %v", got, inv.Mesh.GraceTime())
+	}
+	if got := after(t, inv, peers.RetireGeneration{Number: 1}).Mesh.RotationGrace(); got != time.Hour {
+		t.Errorf("the next one waits %v", got)
+	}
+	ten := 10
+	if got := after(t, inv, peers.SetMesh{Grace: &ten}).Mesh.RotationGrace(); got != 10*time.Second {
+		t.Errorf("when it is set anew it waits %v", got)
+	}
 }
 
 func TestAdmins(t *testing.T) {

@@ -35,7 +35,7 @@ func (e Entry) Tell() string {
 	case RemoveAdmin:
 		return fmt.Sprintf("admin %s is locked out", op.Name)
 	case StartGeneration:
-		return fmt.Sprintf("rotation to generation %d begins", op.Number)
+		return op.tell()
 	case RetireGeneration:
 		return e.tellRetired(op)
 	case OrderRekey, SucceedHost:
@@ -154,6 +154,14 @@ func (e Entry) tellSite(op SetSite) string {
 		s += " behind " + strings.Join(op.Gateways, ", ")
 	}
 	return s + op.tellLANCheck()
+}
+
+func (op StartGeneration) tell() string {
+	s := fmt.Sprintf("rotation to generation %d begins", op.Number)
+	if op.Grace != 0 {
+		s += fmt.Sprintf(", which waits %s for hosts that are away", FormatSpan(time.Duration(op.Grace)*time.Second))
+	}
+	return s
 }
 
 // tellRetired ends the story of a rotation with how long it took.

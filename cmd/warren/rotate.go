@@ -15,6 +15,7 @@ import (
 // rotateFlags are those of warren rotate.
 type rotateFlags struct {
 	reason    string
+	grace     string
 	wait, now bool
 	yes       bool
 }
@@ -31,16 +32,21 @@ rotation: their pairs stay on the old keys until they are back, or until the gra
 (warren mesh show).
 
 It begins at once, whatever the schedule says. In an emergency, --now says so: it needs a reason, and tells which
-hosts keep the old keys for now because they are offline. With --wait the command goes on until all have moved;
+hosts keep the old keys for now because they are offline. They are waited for as long as otherwise, because tunnels of
+a host that does not reach the controller may well carry traffic. When the old keys must go sooner, --grace says when:
+whoever is not back by then is left behind, without a tunnel until the controller is reached. For a rotation that runs
+already, warren mesh set grace=TIME does that. With --wait the command goes on until all have moved;
 to interrupt it does not stop the rotation. Exit codes: 0 begun, or with --wait done; 1 refused or interrupted;
 3 with --wait, all have moved but hosts that are offline.`,
-		Example: "  warren rotate --wait\n  warren rotate --now --reason 'a laptop with a backup was stolen'\n  warren rotate status",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.rotate(cmd, &f) },
+		Example: "  warren rotate --wait\n  warren rotate --now --grace 10m --reason 'a laptop with a backup was stolen'\n" +
+			"  warren rotate status",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.rotate(cmd, &f) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.reason, "reason", "", "`TEXT` for the audit log")
 	flags.BoolVar(&f.wait, "wait", false, "show how it goes, until all have moved")
 	flags.BoolVar(&f.now, "now", false, "it is an emergency: needs --reason")
+	flags.StringVar(&f.grace, "grace", "", "a `TIME` that it waits for hosts that are away, 10s to 90d; else as the mesh has it")
 	addYes(cmd, &f.yes)
 	cmd.AddCommand(a.rotateStatus(), a.rotateSchedule())
 	return cmd
@@ -49,6 +55,10 @@ to interrupt it does not stop the rotation. Exit codes: 0 begun, or with --wait 
 func (a *app) rotate(cmd *cobra.Command, f *rotateFlags) error {
 	if f.now && f.reason == "" {
 		return cli.Usage("warren rotate --now --reason 'a laptop was stolen'", "--now needs --reason: others will want to know")
+	}
+	order, err := f.order()
+	if err != nil {
+		return err
 	}
 	if f.now {
 		if err := a.proc.Confirm("Replace all keys of the mesh now?", f.yes); err != nil {
@@ -60,7 +70,7 @@ func (a *app) rotate(cmd *cobra.Command, f *rotateFlags) error {
 		return err
 	}
 	var v wire.RotationView
-	if err := c.Call(cmd.Context(), http.MethodPost, wire.PathRotation, wire.RotationOrder{Why: f.reason}, &v); err != nil {
+	if err := c.Call(cmd.Context(), http.MethodPost, wire.PathRotation, order, &v); err != nil {
 		return err
 	}
 	if f.now {
@@ -70,6 +80,19 @@ func (a *app) rotate(cmd *cobra.Command, f *rotateFlags) error {
 		return a.waitFor(cmd.Context(), c, &v)
 	}
 	return a.showRotation(v)
+}
+
+// order is what is asked of the controller. Whether the time makes sense is its business.
+func (f *rotateFlags) order() (wire.RotationOrder, error) {
+	o := wire.RotationOrder{Why: f.reason}
+	if f.grace == "" {
+		return o, nil
+	}
+	d, err := cli.ParseSpan(f.grace)
+	if o.Grace = int(d / time.Second); err != nil || o.Grace == 0 {
+		return o, cli.Usage("warren rotate --grace 10m", "--grace %.40q: want a time like 10m or 7d", f.grace)
+	}
+	return o, nil
 }
 
 // tellOffline says what becomes of hosts that are offline, which an emergency does not wait for either.
@@ -87,8 +110,8 @@ func (a *app) tellOffline(v *wire.RotationView) {
 	}
 	p.Line("Offline, and on the old keys until they are back: %s", shortened(offline))
 	if v.GraceEnds != nil {
-		p.Line("What is not back %s is left behind. To shut a host out at once: warren host revoke NAME",
-			cli.Until(p.Now, *v.GraceEnds))
+		p.Line("What is not back %s is left behind; sooner with: warren mesh set grace=TIME. To shut a host out at once: "+
+			"warren host revoke NAME", cli.Until(p.Now, *v.GraceEnds))
 	}
 }
 

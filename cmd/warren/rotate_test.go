@@ -108,8 +108,14 @@ func TestRotateNow(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, diag)
 	}
 	code, _, diag := rotate(t, rotating(true)[2:], "", "--now", "--reason", "stolen")
-	if code != 0 || !strings.Contains(diag, "on the old keys until they are back: till") || !strings.Contains(diag, "warren host revoke") {
+	if code != 0 || !strings.Contains(diag, "on the old keys until they are back: till") || !strings.Contains(diag, "warren host revoke") ||
+		!strings.Contains(diag, "warren mesh set grace=") {
 		t.Errorf("exit code %d, %s", code, diag)
+	}
+	for _, grace := range []string{"soon", "0s", "-5m"} {
+		if code, _, diag := rotate(t, rotating(true), "", "--grace", grace); code != cli.ExitUsage || !strings.Contains(diag, "--grace") {
+			t.Errorf("--grace %s: exit code %d, %s", grace, code, diag)
+		}
 	}
 	if code, _, diag = rotate(t, rotating(false)[1:2], "", "--now", "--reason", "stolen"); code != 0 || !strings.Contains(diag, "All hosts are online") {
 		t.Errorf("exit code %d, %s", code, diag)

@@ -8,7 +8,8 @@ import (
 
 // A RotationOrder asks for a rotation (POST /v1/rotation).
 type RotationOrder struct {
-	Why string `json:"why,omitempty" maxLength:"500" doc:"for the audit log"`
+	Why   string `json:"why,omitempty"   maxLength:"500" doc:"for the audit log"`
+	Grace int    `json:"grace,omitempty" doc:"seconds that it waits for hosts that are away; else as the mesh has it"`
 }
 
 // A RotationView is how far a rotation is (GET /v1/rotation). While none runs the phase is idle and there

@@ -49,7 +49,6 @@ func TestRotationLosesNothing(t *testing.T) {
 func TestRotationWithoutAHost(t *testing.T) {
 	m := startMesh(t, sites()...)
 	m.allUp(2)
-	m.must(lab.DefaultController, "mesh", "set", "grace=20s")
 	away := m.lab.Host("accounting")
 	stays := flow(t, m.lab.Host("shop"), m.lab.Host("warehouse"), m.status("warehouse").Address)
 	if err := m.Agent("accounting").Kill(); err != nil {
@@ -59,7 +58,7 @@ func TestRotationWithoutAHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, patience, "the controller misses accounting", func() bool { return !m.hosts()["accounting"].Online })
-	m.rotate(2)
+	m.rotate(2, "--grace", "20s")
 	until(t, rotationTakes, "all others have left the older generation", func() bool {
 		v := m.rotation()
 		return v.Pairs == wire.RotationPairs{Total: 3, Proven: 1, Switched: 1, Retired: 1} && len(v.Waiting) == 1 &&
@@ -205,10 +204,10 @@ func (m *mesh) everybody() map[string]*traffic {
 }
 
 // rotate begins a rotation to a generation.
-func (m *mesh) rotate(to peers.Generation) {
+func (m *mesh) rotate(to peers.Generation, flags ...string) {
 	m.t.Helper()
 	var v wire.RotationView
-	out := m.must(lab.DefaultController, "rotate", "--reason", "test", "-o", "json")
+	out := m.must(lab.DefaultController, append([]string{"rotate", "--reason", "test", "-o", "json"}, flags...)...)
 	if err := json.Unmarshal([]byte(out), &v); err != nil || v.Generation != to || v.Phase == peers.PhaseIdle {
 		m.t.Fatalf("warren rotate: %v: %s", err, out)
 	}
