@@ -12,6 +12,10 @@ import (
 // doubleWithin is how long a gateway tries to send packets a second time before it hands over without.
 const doubleWithin = 5 * time.Second
 
+// holdAtMost is how long second copies wait: a host that has changed gets all packets late until the last one has, and that
+// may take as long as it has no way to the next gateway.
+const holdAtMost = 10 * time.Second
+
 // choose gives the plan what the scout has decided.
 func (l *loop) choose(want *peers.Plan) {
 	v := l.scout.verdict()
@@ -27,7 +31,7 @@ func (l *loop) choose(want *peers.Plan) {
 		return
 	}
 	networks := lanOf(want)
-	d := peers.Doubling{From: networks}
+	d := peers.Doubling{From: networks, Held: v.hold}
 	if a := v.near.Near; a.IsValid() && slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) }) {
 		d.Near, d.Link = a, l.seen.state.LinkTo(a)
 	}

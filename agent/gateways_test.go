@@ -227,11 +227,15 @@ func TestDrain(t *testing.T) {
 		uses.Store(&g.self)
 		g.background(func() { g.ask("accounting", *uses.Load()) })
 		time.Sleep(5 * time.Second)
-		var refuse atomic.Bool
+		var refuse, held atomic.Bool
 		refuse.Store(true)
 		g.kernel.Refuse(func(s peers.Step) error {
-			if _, ok := s.(peers.SetDoubling); ok && refuse.Load() {
+			double, ok := s.(peers.SetDoubling)
+			if ok && refuse.Load() {
 				return context.DeadlineExceeded
+			}
+			if ok {
+				held.Store(double.Doubling.Held)
 			}
 			return nil
 		})
@@ -245,8 +249,14 @@ func TestDrain(t *testing.T) {
 		if d := g.state().Doubling; !d.There {
 			t.Error("packets do not go to the other gateway")
 		}
+		if !held.Load() {
+			t.Error("copies may overtake while hosts change")
+		}
 		time.Sleep(20 * time.Second)
 		g.holds(true, 0)
+		if held.Load() {
+			t.Error("one host does not change, and all others get what they get late")
+		}
 		uses.Store(&g.other)
 		g.holds(false, 2*time.Second)
 		g.probes.says(g.at, peers.Word{Acting: g.other, Home: true, LAN: peers.LegUp, Near: netip.MustParseAddr("10.20.0.3")})

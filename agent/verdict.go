@@ -16,11 +16,13 @@ type verdict struct {
 	double  peers.HostID
 	near    peers.Word // of that gateway, for its addresses
 	handing bool
+	hold    bool // copies wait: hosts change now
 	since   time.Time
 }
 
 func (v verdict) equal(o verdict) bool {
 	return maps.Equal(v.acting, o.acting) && v.virtual == o.virtual && v.double == o.double && v.handing == o.handing &&
+		v.hold == o.hold &&
 		v.near.Near == o.near.Near && v.near.Near6 == o.near.Near6
 }
 
@@ -48,7 +50,7 @@ func (s *scout) view() verdict {
 	v.since = s.since
 	switch {
 	case c.To != "":
-		v.double, v.handing = c.To, true
+		v.double, v.handing, v.hold = c.To, true, time.Since(s.since) < holdAtMost
 	case s.handed && c.Gateway != s.brief.self && (s.brief.draining || s.lately()):
 		v.double = c.Gateway
 	}

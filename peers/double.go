@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // DoubleTable is the nftables table of each of the families ip and ip6 while packets are sent a second time: the
@@ -15,15 +16,23 @@ const DoubleTable = "warren-double"
 // DoubleMark is on the second copy of a packet while it leaves, by which the guard knows it.
 const DoubleMark = 0x77726e32
 
+// A second copy that waits does so in a queue of the kernel (NFQUEUE), from where it goes on after HoldFor.
+const (
+	HoldQueue = 0x7772
+	HoldFor   = 200 * time.Millisecond
+)
+
 // A Doubling says which packets are sent a second time, and to whom. A gateway that hands its site over to another
 // one sends each packet from its LAN into the mesh, and to the LAN address of the other one. A host takes packets of
 // the site from one of the two at a time (an allowed IP belongs to one peer), so it takes exactly one copy, at
-// whatever moment it changes from the one to the other.
+// whatever moment it changes from the one to the other: the earlier one before it changes and the later one after. So the
+// copy that goes by the other gateway has to be the later one, also where that way is faster.
 type Doubling struct {
 	Link  string         // to the LAN
 	From  []netip.Prefix // networks on the LAN
 	Near  netip.Addr     // the other gateway, IPv4; invalid for none
 	Near6 netip.Addr
+	Held  bool // copies wait before they leave; else they may overtake the packets themselves
 }
 
 // IsEmpty reports whether nothing is sent a second time.
@@ -58,7 +67,11 @@ func (g Doubling) String() string {
 	for _, ipv6 := range []bool{false, true} {
 		family := map[bool]string{false: "ip", true: "ip6"}[ipv6]
 		if from, to := g.Of(ipv6); to.IsValid() && len(from) > 0 {
-			fmt.Fprintf(&b, "table %s %s: oifname wrn* %s saddr %v dup to %v device %s\n", family, DoubleTable, family, from, to, g.Link)
+			fmt.Fprintf(&b, "table %s %s: oifname wrn* %s saddr %v dup to %v device %s", family, DoubleTable, family, from, to, g.Link)
+			if g.Held {
+				fmt.Fprintf(&b, ", held for %v", HoldFor)
+			}
+			b.WriteByte('\n')
 		}
 	}
 	return b.String()

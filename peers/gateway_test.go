@@ -123,6 +123,11 @@ func TestDoublingSteps(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant\n%s", name, got, c.want)
 		}
 	}
+	s.Doubling = peers.Table{There: true, Digest: p.Doubling.Digest()}
+	p.Doubling.Held = true
+	if got, held := lines(peers.Diff(s, p)), strings.ReplaceAll(want, "device lan0", "device lan0, held for 200ms"); got != held {
+		t.Errorf("held:\n%s\nwant\n%s", got, held)
+	}
 }
 
 // TestDrainRules: a gateway can be drained while another one can take over.

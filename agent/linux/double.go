@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -59,20 +61,29 @@ func (g *guard) doublingOf(family nftables.TableFamily) (digest string, there bo
 	if err != nil || at < 0 {
 		return "", false, err
 	}
-	rules, err := g.conn.GetRules(tables[at], &nftables.Chain{Name: doubleChain, Table: tables[at]})
-	if errors.Is(err, unix.ENOENT) {
-		rules, err = nil, nil // a chain is missing
+	var rules [2][]*nftables.Rule
+	for i, chain := range []string{doubleChain, holdChain} {
+		rules[i], err = g.conn.GetRules(tables[at], &nftables.Chain{Name: chain, Table: tables[at]})
+		if err != nil && !errors.Is(err, unix.ENOENT) { // a chain is missing
+			return "", true, err
+		}
 	}
-	if err != nil || len(rules) != 1 {
-		return "", true, err
+	if len(rules[0]) != 1 {
+		return "", true, nil
 	}
-	digest, _ = userdata.GetString(rules[0].UserData, userdata.TypeComment)
+	text, _ := userdata.GetString(rules[0][0].UserData, userdata.TypeComment)
+	digest, held, _ := strings.Cut(text, " ")
+	if held != strconv.Itoa(len(rules[1])) || len(rules[1]) > 0 && g.hold == nil {
+		return "", true, nil // or an agent before this one has listened to what waits
+	}
 	return digest, true, nil
 }
 
-const doubleChain = "double"
+// Chains of the tables: copies are made in the one, and wait in the other.
+const doubleChain, holdChain = "double", "hold"
 
-// setDoubling replaces both tables in one transaction.
+// setDoubling replaces both tables in one transaction. What there is stays and gets other rules: with the chain of one,
+// wherever it is, the kernel throws away all packets that wait.
 func (k *Kernel) setDoubling(s peers.SetDoubling) error {
 	g := k.guard
 	if g.fault != nil {
@@ -89,38 +100,85 @@ func (k *Kernel) setDoubling(s peers.SetDoubling) error {
 		}
 		device = link.Attrs().Index
 	}
-	for _, family := range doubleFamilies() {
-		if family == nftables.TableFamilyIPv6 && !hasIPv6() {
-			continue
-		}
-		table := &nftables.Table{Name: peers.DoubleTable, Family: family}
-		g.conn.AddTable(table) // so that there is one to delete
-		g.conn.DelTable(table)
-		if err := g.addDoubling(table, s.Doubling, device); err != nil {
-			return errors.Join(err, g.reopen())
+	var failed error
+	for _, wait := range k.waits(s.Doubling) {
+		// A kernel that does not know a way to wait says ENOENT.
+		if failed = k.writeDoubling(s.Doubling, device, wait); !errors.Is(failed, unix.ENOENT) {
+			break
 		}
 	}
-	return explain(k.wrote(g.conn.Flush()))
+	if failed == nil && s.Doubling.IsEmpty() {
+		g.endHold()
+	}
+	return failed
 }
 
-func (g *guard) addDoubling(table *nftables.Table, d peers.Doubling, device int) error {
-	ipv6 := table.Family == nftables.TableFamilyIPv6
-	from, to := d.Of(ipv6)
-	if !to.IsValid() || len(from) == 0 {
-		return nil
+// waits are the ways to have copies wait, the best first and the last resort, not to have them wait, last.
+func (k *Kernel) waits(d peers.Doubling) []expr.Any {
+	if d.IsEmpty() || !d.Held {
+		return []expr.Any{nil}
 	}
-	g.conn.AddTable(table)
-	chain := hook(doubleChain, nftables.ChainHookForward, *nftables.ChainPriorityMangle, doubled(d, ipv6, device))
-	chain.Table = table
-	g.conn.AddChain(&chain.Chain)
-	exprs, err := chain.rules[0].expressions(g.conn, table)
+	if k.guard.hold == nil {
+		h, err := openHold()
+		if err != nil {
+			k.log.Warn("packets that are sent a second time may overtake the first ones: they cannot wait", "error", err)
+			return []expr.Any{nil}
+		}
+		k.guard.hold = h
+	}
+	return append(holders(), nil)
+}
+
+func (k *Kernel) writeDoubling(d peers.Doubling, device int, wait expr.Any) error {
+	t, err := newTransaction()
 	if err != nil {
-		return fmt.Errorf("rule of chain %s: %v", doubleChain, err)
+		return err
 	}
-	g.conn.AddRule(&nftables.Rule{
-		Table: table, Chain: &chain.Chain, Exprs: exprs,
-		UserData: userdata.AppendString(nil, userdata.TypeComment, d.Digest()),
-	})
+	whole := k.guard.doubling().Digest != ""
+	for _, family := range doubleFamilies() {
+		ipv6 := family == nftables.TableFamilyIPv6
+		if ipv6 && !hasIPv6() {
+			continue
+		}
+		from, to := d.Of(ipv6)
+		wanted := to.IsValid() && len(from) > 0
+		table := &nftables.Table{Name: peers.DoubleTable, Family: family}
+		t.AddTable(table) // so that there is one to delete
+		if !wanted || !whole {
+			t.DelTable(table)
+		}
+		if !wanted {
+			continue
+		}
+		t.AddTable(table)
+		if err := t.addDoubling(table, d, device, wait); err != nil {
+			return err
+		}
+	}
+	return k.commit(t)
+}
+
+// addDoubling gives a table the rules of one family.
+func (t *transaction) addDoubling(table *nftables.Table, d peers.Doubling, device int, wait expr.Any) error {
+	copies := doubled(d, table.Family == nftables.TableFamilyIPv6, device)
+	double := hook(doubleChain, nftables.ChainHookForward, *nftables.ChainPriorityMangle, copies)
+	hold := hook(holdChain, nftables.ChainHookOutput, *nftables.ChainPriorityMangle)
+	if wait != nil {
+		hold.rules = append(hold.rules, rule{marked(), fixed{wait}})
+	}
+	for _, chain := range []*ruleChain{double, hold} {
+		chain.Table = table
+		t.AddChain(&chain.Chain)
+		t.FlushChain(&chain.Chain)
+		for _, r := range chain.rules {
+			exprs, err := r.expressions(t.Conn, table)
+			if err != nil {
+				return fmt.Errorf("rule of chain %s: %v", chain.Name, err)
+			}
+			comment := userdata.AppendString(nil, userdata.TypeComment, fmt.Sprintf("%s %d", d.Digest(), len(hold.rules)))
+			t.AddRule(&nftables.Rule{Table: table, Chain: &chain.Chain, Exprs: exprs, UserData: comment})
+		}
+	}
 	return nil
 }
 

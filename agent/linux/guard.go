@@ -29,6 +29,7 @@ type guard struct {
 	// doubled is what sends packets a second time, at the generation doubledAt.
 	doubled   peers.Table
 	doubledAt uint32
+	hold      *hold  // lets second copies go on; nil where none wait
 	at        uint32 // generation of the ruleset, which every change of it counts up; 0 for none
 }
 
@@ -74,6 +75,7 @@ func (g *guard) close() error {
 	if g.conn == nil {
 		return nil
 	}
+	g.endHold()
 	g.ask[unix.NETLINK_NETFILTER].Close()
 	return errors.Join(g.write.Close(), g.conn.CloseLasting())
 }
