@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,15 @@ const failOverWithin = 10 * time.Second
 // twoGateways is a mesh with a till on the floor of the shop, and an ERP in the warehouse, behind two gateways.
 func twoGateways(t *testing.T) *mesh {
 	t.Helper()
+	return gatewaysOn(t, labOfGateways(t, 2), 2)
+}
+
+// gatewayName is wh1, wh2 and so on.
+func gatewayName(n int) string { return fmt.Sprintf("wh%d", n) }
+
+// labOfGateways has the hosts of a mesh with so many gateways of the warehouse.
+func labOfGateways(t *testing.T, gateways int) *lab.Lab {
+	t.Helper()
 	bin, err := filepath.Abs("../../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -49,21 +59,35 @@ func twoGateways(t *testing.T) *mesh {
 	topology := lab.Topology{Bin: bin, LANs: []string{"floor", "stock"}, Hosts: []lab.HostSpec{
 		{Name: lab.DefaultController},
 		{Name: "shop", LAN: lan("floor", "10.10.0.2/24", "fd10::2/64")},
-		{Name: "wh1", Site: "warehouse", LAN: lan("stock", "10.20.0.2/24", "fd20::2/64")},
-		{Name: "wh2", Site: "warehouse", LAN: lan("stock", "10.20.0.3/24", "fd20::3/64")},
 		{Name: "till", LAN: via(lan("floor", "10.10.0.7/24", "fd10::7/64"), "10.10.0.2", "fd10::2")},
 		{Name: "erp", LAN: via(lan("stock", erpAddress+"/24", erpAddress6+"/64"), virtualIP, "fd20::2")},
 	}}
-	l := labtest.New(t, topology)
+	for i := range gateways {
+		topology.Hosts = append(topology.Hosts, lab.HostSpec{
+			Name: gatewayName(i + 1), Site: "warehouse", LAN: lan("stock", fmt.Sprintf("10.20.0.%d/24", i+2), fmt.Sprintf("fd20::%d/64", i+2)),
+		})
+	}
+	return labtest.New(t, topology)
+}
+
+// gatewaysOn starts the mesh on such a lab, and waits until the first gateway acts.
+func gatewaysOn(t *testing.T, l *lab.Lab, gateways int) *mesh {
+	t.Helper()
 	m := &mesh{t: t, lab: l}
+	var err error
 	if m.Mesh, err = lab.StartMesh(m.patient(), l, lab.MeshOptions{Progress: func(line string) { t.Log(line) }}); err != nil {
 		t.Fatal(err)
 	}
 	m.must(lab.DefaultController, "site", "add", "shop", "--prefix", floorNet, "--prefix", "fd10::/64", "--gateway", "shop")
-	m.must(lab.DefaultController, "site", "add", "warehouse", "--prefix", stockNet, "--prefix", "fd20::/64",
-		"--gateway", "wh1", "--gateway", "wh2", "--virtual-ip", virtualIP)
-	m.allUp(2)
-	m.acts("wh1", "shop", "wh1", "wh2")
+	args := []string{"site", "add", "warehouse", "--prefix", stockNet, "--prefix", "fd20::/64", "--virtual-ip", virtualIP}
+	all := []string{"shop"}
+	for i := range gateways {
+		args = append(args, "--gateway", gatewayName(i+1))
+		all = append(all, gatewayName(i+1))
+	}
+	m.must(lab.DefaultController, args...)
+	m.allUp(gateways)
+	m.acts("wh1", all...)
 	return m
 }
 

@@ -59,7 +59,7 @@ func listNetwork(add func(string, ...any)) error {
 		return err
 	}
 	for _, a := range addresses {
-		add("address %v on %s flags %x scope %d", a.IPNet, names[a.LinkIndex], a.Flags, a.Scope)
+		add("address %v on %s label %s flags %x scope %d", a.IPNet, names[a.LinkIndex], a.Label, a.Flags, a.Scope)
 	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		// Table 0 of a filter by table stands for all of them.

@@ -148,6 +148,18 @@ func (tr *traffic) losses(most int) (out []string) {
 	return out
 }
 
+// lostSince is how many of those that were sent since a moment were not answered.
+func (tr *traffic) lostSince(moment time.Time) (lost int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for n, at := range tr.at {
+		if _, ok := tr.back[uint64(n)]; !ok && at.After(moment) {
+			lost++
+		}
+	}
+	return lost
+}
+
 // gap is the longest time without an answer since a moment.
 func (tr *traffic) gap(since time.Time) time.Duration {
 	tr.mu.Lock()
