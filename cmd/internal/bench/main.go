@@ -61,7 +61,7 @@ func main() {
 	flag.IntVar(&s.bulk, "bulk", 50, "Mbit/s of the TCP stream in section rotation")
 	flag.IntVar(&s.rotations, "rotations", 20, "in section rotation")
 	flag.IntVar(&s.faults, "faults", 20, "of each kind in section failover")
-	flag.IntVar(&s.drains, "drains", 5, "in section failover")
+	flag.IntVar(&s.drains, "drains", 11, "in section failover")
 	only := flag.String("only", "fleet,tunnel,lab", "sections to run; also blackhole, atrest, guard, rotation and failover")
 	asJSON := flag.Bool("json", false, "JSON instead of a table")
 	flag.Parse()
