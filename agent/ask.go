@@ -108,7 +108,7 @@ func (l *loop) answerProbes() {
 		return
 	}
 	p := &l.plan.want
-	var own, known []netip.Addr
+	var own []netip.Addr
 	for _, a := range []netip.Addr{p.Self.Address, p.Self.Address6} {
 		prefix := netip.PrefixFrom(a, a.BitLen())
 		there := slices.ContainsFunc(l.seen.state.Links, func(link peers.Link) bool {
@@ -118,12 +118,5 @@ func (l *loop) answerProbes() {
 			own = append(own, a)
 		}
 	}
-	for i := range p.Peers {
-		for _, prefix := range p.Peers[i].Prefixes {
-			if prefix.IsSingleIP() {
-				known = append(known, prefix.Addr())
-			}
-		}
-	}
-	l.Prober.Answer(own, known)
+	l.Prober.Answer(own, l.plan.known)
 }

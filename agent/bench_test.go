@@ -87,6 +87,7 @@ func benchLoop(b *testing.B, p peers.Plan) *loop {
 		Addresses: func() ([]netip.Addr, error) { return nil, nil },
 	})
 	l := &loop{Config: a.cfg, agent: a, trouble: trouble{}, saver: newSaver(files)}
+	l.scout = newScout(l.Watcher, l.Neighbours, l.Log)
 	l.me.keys = peers.PrivateByGen{}
 	l.me.member = &store.Membership{Mesh: "m"}
 	l.adopt(p, peers.Hash{}, true)

@@ -39,4 +39,7 @@ func (e *events) note(open bool) {
 type observation struct {
 	state peers.State
 	tried time.Time
+
+	places map[peers.HostID]place // nil until somebody asks
+	placed *planned               // the plan whose peers these are
 }

@@ -19,6 +19,7 @@ type health struct {
 	memo      memo
 	attempts  map[peers.AttemptKey]peers.Attempt
 	pulses    map[peers.AttemptKey]pulse
+	spare     map[peers.AttemptKey]pulse // empty, to be the next pulses
 	doubts    map[peers.AttemptKey]peers.Doubt
 	answering bool      // every peer is up
 	hopeful   time.Time // when a peer last appeared or ceased to answer
@@ -36,7 +37,10 @@ type pulse struct {
 
 // note takes over an observation.
 func (h *health) note(s peers.State, p *peers.Plan, now time.Time) {
-	next := make(map[peers.AttemptKey]pulse, len(h.pulses))
+	next := h.spare
+	if next == nil {
+		next = make(map[peers.AttemptKey]pulse, len(h.pulses))
+	}
 	h.answering = true
 	for _, in := range p.Interfaces {
 		link, ok := s.LinkNamed(in.Name)
@@ -60,7 +64,8 @@ func (h *health) note(s peers.State, p *peers.Plan, now time.Time) {
 			next[at] = n
 		}
 	}
-	h.pulses = next
+	clear(h.pulses)
+	h.pulses, h.spare = next, h.pulses
 }
 
 func (p pulse) beat(peer *peers.LinkPeer, known bool, now time.Time) pulse {

@@ -21,7 +21,7 @@ func (l *loop) nudge(want *peers.Plan, now time.Time) {
 	if keepalive == 0 {
 		return
 	}
-	at := locate(&l.seen.state, want)
+	at := l.places()
 	for i := range want.Peers {
 		p := &want.Peers[i]
 		here := at[p.ID]

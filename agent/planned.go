@@ -3,7 +3,9 @@ package agent
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/warren-mesh/warren/agent/store"
@@ -18,9 +20,26 @@ type planned struct {
 	head     peers.Hash
 	fresh    bool // it came from the controller, not from disk
 	since    time.Time
-	applied  bool       // at least once without a failure
-	pins     peers.Pins // to keep with the plan; nil where nothing is new
-	guarded  *guarded   // nil until it is compiled
+	applied  bool         // at least once without a failure
+	pins     peers.Pins   // to keep with the plan; nil where nothing is new
+	guarded  *guarded     // nil until it is compiled
+	byName   []int        // the peers of want in the order in which they are shown
+	known    []netip.Addr // the addresses of these peers
+}
+
+// list notes what every turn asks for and only the plan decides.
+func (n *planned) list() {
+	ps := n.want.Peers
+	n.byName = make([]int, len(ps))
+	for i := range ps {
+		n.byName[i] = i
+		for _, prefix := range ps[i].Prefixes {
+			if prefix.IsSingleIP() {
+				n.known = append(n.known, prefix.Addr())
+			}
+		}
+	}
+	slices.SortFunc(n.byName, func(a, b int) int { return strings.Compare(ps[a].Name, ps[b].Name) })
 }
 
 // A memo remembers which signatures of WireGuard keys were found good or bad, so that a plan of a thousand
@@ -67,6 +86,7 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	l.trouble.set(fromPlan, problems...)
 	now := time.Now()
 	n := &planned{want: checked.Remaining(), received: p, head: head, fresh: fresh, since: now}
+	n.list()
 	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0 &&
 		l.plan.received.Moved.Equal(p.Moved) && store.NetworksOf(&l.plan.received).Equal(store.NetworksOf(&p))
 	l.compare(l.plan, n)

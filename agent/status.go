@@ -102,8 +102,9 @@ func (l *loop) describePlan(s *wire.Status, now time.Time) (trying int) {
 			})
 		}
 	}
-	at := locate(state, p)
-	for i := range p.Peers {
+	at := l.places()
+	s.Peers = slices.Grow(s.Peers, len(p.Peers))
+	for _, i := range l.plan.byName {
 		peer := &p.Peers[i]
 		row, pulse := l.peerStatus(peer, at[peer.ID], now)
 		s.Peers = append(s.Peers, row)
@@ -111,64 +112,7 @@ func (l *loop) describePlan(s *wire.Status, now time.Time) (trying int) {
 			trying++
 		}
 	}
-	slices.SortFunc(s.Peers, func(a, b wire.PeerStatus) int {
-		if a.Host < b.Host {
-			return -1
-		}
-		return 1
-	})
 	return trying
-}
-
-// A place is where a peer is to be found in the kernel.
-type place struct {
-	in     *peers.Interface
-	peer   *peers.LinkPeer
-	routed bool // traffic to it goes there
-	mtu    int  // of the route, 0 for that of the interface
-}
-
-// locate finds every peer in the kernel: on the interface that its traffic takes, or else on the newest that
-// has it.
-func locate(s *peers.State, p *peers.Plan) map[peers.HostID]place {
-	routes := make(map[netip.Prefix]peers.Route, len(s.Routes))
-	for _, r := range s.Routes {
-		if r.Link != "" { // an unreachable route can be to the same prefix
-			routes[r.Prefix] = r
-		}
-	}
-	out := make(map[peers.HostID]place, len(p.Peers))
-	for i := range p.Interfaces {
-		in := &p.Interfaces[i]
-		have := byKey(s, in.Name)
-		for j := range p.Peers {
-			peer := &p.Peers[j]
-			k, _ := peer.Key(in.Generation)
-			found := have[k]
-			if found == nil || out[peer.ID].routed {
-				continue
-			}
-			here := place{in: in, peer: found}
-			if len(peer.Prefixes) > 0 {
-				route := routes[peer.Prefixes[0]]
-				here.routed, here.mtu = route.Link == in.Name, route.MTU
-			}
-			out[peer.ID] = here
-		}
-	}
-	return out
-}
-
-func byKey(s *peers.State, name string) map[[32]byte]*peers.LinkPeer {
-	link, ok := s.LinkNamed(name)
-	if !ok {
-		return nil
-	}
-	out := make(map[[32]byte]*peers.LinkPeer, len(link.Peers))
-	for i := range link.Peers {
-		out[link.Peers[i].Key] = &link.Peers[i]
-	}
-	return out
 }
 
 // overlayAddresses are the peer's own, by family; zero where it has none.
@@ -328,7 +272,7 @@ func (l *loop) peerReports() []wire.PeerReport {
 	}
 	now := time.Now()
 	p := &l.plan.want
-	at := locate(&l.seen.state, p)
+	at := l.places()
 	out := make([]wire.PeerReport, 0, len(p.Peers))
 	for i := range p.Interfaces {
 		in := &p.Interfaces[i]

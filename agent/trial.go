@@ -27,6 +27,7 @@ const (
 // to the agent at its other end; if only smaller ones arrive, the routes to that peer become narrower.
 type trials struct {
 	of      map[peers.HostID]trial
+	spare   map[peers.HostID]trial // empty, to be the next of
 	running bool
 	results chan []outcome
 }
@@ -56,9 +57,11 @@ type outcome struct {
 }
 
 // note takes over an observation: which peers there are, and which of them are up.
-func (t *trials) note(s *peers.State, p *peers.Plan, up func(place) bool, now time.Time) {
-	at := locate(s, p)
-	next := make(map[peers.HostID]trial, len(p.Peers))
+func (t *trials) note(s *peers.State, p *peers.Plan, at map[peers.HostID]place, up func(place) bool, now time.Time) {
+	next := t.spare
+	if next == nil {
+		next = make(map[peers.HostID]trial, len(p.Peers))
+	}
 	for i := range p.Peers {
 		id := p.Peers[i].ID
 		was, known := t.of[id]
@@ -71,7 +74,8 @@ func (t *trials) note(s *peers.State, p *peers.Plan, up func(place) bool, now ti
 			next[id] = was
 		}
 	}
-	t.of = next
+	clear(t.of)
+	t.of, t.spare = next, t.of
 }
 
 func wayOf(s *peers.State, at place) trialWay {

@@ -48,7 +48,7 @@ func (l *loop) turn(ctx context.Context, why reason) {
 	l.trouble.set(fromScout, l.scout.problems()...)
 	l.trouble.set(fromPins, l.me.pins.Problems(want.Peers, now)...)
 	l.health.note(l.seen.state, &want, now)
-	l.trials.note(&l.seen.state, &want, l.isUp, now)
+	l.trials.note(&l.seen.state, &want, l.places(), l.isUp, now)
 	l.trouble.set(fromTrials, l.narrowProblems()...)
 	l.try(ctx, now)
 	l.nudge(&want, now)
@@ -121,7 +121,7 @@ func (l *loop) observe(ctx context.Context) bool {
 		return false
 	}
 	l.trouble.set(fromKernel)
-	l.seen.state = state
+	l.seen.state, l.seen.places = state, nil
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -31,6 +32,7 @@ type Prober struct {
 	mu      sync.Mutex
 	sockets map[netip.Addr]*net.UDPConn
 	failed  map[netip.Addr]bool // said so in the log
+	listed  []netip.Addr        // what known was made of
 	done    sync.WaitGroup
 }
 
@@ -42,13 +44,16 @@ func New(log *slog.Logger) *Prober {
 // Answer makes the prober answer on these addresses and no others, to these peers and nobody else. An
 // address that cannot be used yet is tried again with the next call.
 func (p *Prober) Answer(own, known []netip.Addr) {
-	set := make(map[netip.Addr]bool, len(known))
-	for _, a := range known {
-		set[a] = true
-	}
-	p.known.Store(&set)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.known.Load() == nil || !slices.Equal(known, p.listed) {
+		set := make(map[netip.Addr]bool, len(known))
+		for _, a := range known {
+			set[a] = true
+		}
+		p.known.Store(&set)
+		p.listed = slices.Clone(known)
+	}
 	wanted := make(map[netip.Addr]bool, len(own))
 	for _, a := range own {
 		wanted[a] = true
