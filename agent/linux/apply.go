@@ -13,6 +13,7 @@ import (
 // a change to a peer that has gone.
 func (k *Kernel) Apply(ctx context.Context, steps []peers.Step) error {
 	clear(k.known)
+	k.routing.forget() // what follows need not have come in as an event when somebody looks
 	return apply(ctx, steps, k.do)
 }
 

@@ -18,11 +18,13 @@ const (
 
 // largePlan leaves it to the others to start the handshakes: there is nobody to answer, and trying 2,000 peers every
 // five seconds would be most of what is measured.
-func largePlan() peers.Plan {
-	p := planFor(manyPeers)
+func largePlan() peers.Plan { return planOf(manyPeers, manyPrefixes) }
+
+func planOf(n, prefixes int) peers.Plan {
+	p := planFor(n)
 	p.Self.Joined = 0
 	for i := range p.Peers {
-		for j := len(p.Peers[i].Prefixes); j < manyPrefixes; j++ {
+		for j := len(p.Peers[i].Prefixes); j < prefixes; j++ {
 			p.Peers[i].Prefixes = append(p.Peers[i].Prefixes,
 				netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + j), byte(i >> 8), byte(i)}), 32))
 		}
@@ -30,16 +32,22 @@ func largePlan() peers.Plan {
 	return p
 }
 
+// BenchmarkObserve reads back a large mesh, and the one that agents are measured at rest with.
 func BenchmarkObserve(b *testing.B) {
+	for _, size := range []struct{ peers, prefixes int }{{500, 2}, {manyPeers, manyPrefixes}} {
+		b.Run(fmt.Sprintf("%d peers", size.peers), func(b *testing.B) { benchObserve(b, size.peers, planOf(size.peers, size.prefixes)) })
+	}
+}
+
+func benchObserve(b *testing.B, n int, plan peers.Plan) {
 	k := newKernel(b)
-	plan := largePlan()
 	if err := k.Apply(b.Context(), peers.Diff(peers.State{IPv6: true}, plan)); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		s, err := k.Observe(b.Context())
-		if err != nil || len(s.Links) != 1 || len(s.Links[0].Peers) != manyPeers {
+		if err != nil || len(s.Links) != 1 || len(s.Links[0].Peers) != n {
 			b.Fatal(err, len(s.Links))
 		}
 	}

@@ -50,6 +50,7 @@ type Kernel struct {
 	uapi    *patience
 	guard   *guard
 	ways    *ways
+	routing *routing
 	known   map[string]driven // links found during the present Apply
 	unread  map[string]error  // links that the last Observe could not read, and why
 	writes  atomic.Uint64
@@ -75,7 +76,7 @@ func New(o Options) (*Kernel, error) {
 	// before 4.20 do not know the option, and what they send too much is left out here as well.
 	_ = rt.SetStrictCheck(true)
 	k := &Kernel{
-		log: o.Log, tunnels: o.Tunnels, rt: rt, uapi: newPatience(answerWithin), ways: ways,
+		log: o.Log, tunnels: o.Tunnels, rt: rt, uapi: newPatience(answerWithin), ways: ways, routing: newRouting(),
 		known: map[string]driven{}, unread: map[string]error{},
 	}
 	if k.backend, err = k.choose(o.Backend); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -15,10 +16,11 @@ import (
 // Observe reads what the host has. It sets nothing.
 func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	var s peers.State
+	seen, began := k.routing.events.Load(), time.Now()
 	before := k.unread
 	k.unread = map[string]error{}
 	own := map[int]string{} // links of ours by index
-	var seen []settings
+	var set []settings      // of ours
 	for _, name := range linkNames() {
 		if err := ctx.Err(); err != nil {
 			return peers.State{}, err
@@ -31,23 +33,27 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 			continue
 		}
 		l := k.observeLink(link)
-		set := settingsOf(l.Index)
-		l.RPFilter = set.rpFilter
+		has := settingsOf(l.Index)
+		l.RPFilter = has.rpFilter
 		if err := k.unread[name]; err != nil && before[name] == nil && !errors.Is(err, peers.ErrForeign) {
 			k.log.Warn("interface cannot be read", "interface", name, "error", err)
 		}
 		s.Links = append(s.Links, l)
 		if mayBeOurs(link) {
 			own[l.Index] = name
-			seen = append(seen, set)
+			set = append(set, has)
 		}
 	}
 	k.ways.forget(time.Now())
 	if err := k.addresses(&s, own); err != nil {
 		return peers.State{}, err
 	}
-	if err := k.routes(&s, netlink.FAMILY_V4, own); err != nil {
-		return peers.State{}, err
+	six := hasIPv6()
+	if !k.routing.fill(&s, own, began) {
+		if err := k.allRoutes(&s, own, six); err != nil {
+			return peers.State{}, err
+		}
+		k.routing.keep(&s, own, seen, began)
 	}
 	if err := k.forwarding(&s); err != nil {
 		return peers.State{}, err
@@ -55,14 +61,18 @@ func (k *Kernel) Observe(ctx context.Context) (peers.State, error) {
 	s.Guard = k.guard.table()
 	s.Doubling = k.guard.doubling()
 	s.Knocks = k.guard.knocks(s.Guard)
-	if !hasIPv6() {
-		return s, nil
-	}
-	s.IPv6 = k.mayIPv6(seen)
-	if err := k.routes(&s, netlink.FAMILY_V6, own); err != nil {
-		return peers.State{}, err
-	}
+	s.IPv6 = six && k.mayIPv6(set)
 	return s, nil
+}
+
+// allRoutes reads the routes of both families.
+func (k *Kernel) allRoutes(s *peers.State, own map[int]string, six bool) error {
+	err := k.routes(s, netlink.FAMILY_V4, own)
+	if err == nil && six {
+		err = k.routes(s, netlink.FAMILY_V6, own)
+	}
+	s.Routes, s.Foreign = slices.Clip(s.Routes), slices.Clip(s.Foreign)
+	return err
 }
 
 // observeLink reads one link. A device that cannot be read is one we cannot use, whatever it is; what

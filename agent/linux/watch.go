@@ -78,7 +78,13 @@ func (k *Kernel) listen(ctx context.Context, sub *subscription, raw chan<- struc
 	about := sub.topic
 	for {
 		stop := context.AfterFunc(ctx, sub.Close)
+		if about == network {
+			k.routing.listened(true)
+		}
 		err := k.receive(sub, raw)
+		if about == network {
+			k.routing.listened(false)
+		}
 		if stop() {
 			sub.Close()
 		}
@@ -105,6 +111,7 @@ func (k *Kernel) receive(sub *subscription, raw chan<- struct{}) error {
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
 			k.ways.changes.Add(1)
+			k.routing.heard()
 			wake(raw) // events were dropped: something has changed
 			continue
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
@@ -113,6 +120,9 @@ func (k *Kernel) receive(sub *subscription, raw chan<- struct{}) error {
 			return err
 		}
 		for i := range messages {
+			if sub.topic == network {
+				k.routing.heard()
+			}
 			if sub.topic == network && bearsOnWays(&messages[i]) {
 				k.ways.changes.Add(1)
 			}

@@ -109,7 +109,7 @@ func TestWatchOverflow(t *testing.T) {
 	}
 	raw := make(chan struct{}, 1)
 	ended := make(chan error, 1)
-	k := &Kernel{ways: &ways{}}
+	k := &Kernel{ways: &ways{}, routing: newRouting()}
 	go func() { ended <- k.receive(sub, raw) }()
 	if !woken(raw, 5*time.Second) {
 		t.Error("no event for what was dropped")
