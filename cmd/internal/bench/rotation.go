@@ -199,6 +199,7 @@ func (r *rotor) compare(ctx context.Context, rate int) ([]Row, error) {
 			Measured: fmt.Sprintf("%.0f ms (%.0f ms)", 1e3*o.packets.LongestGap.Seconds(), 1e3*calm.packets.LongestGap.Seconds()),
 			OK:       o.packets.LongestGap <= calm.packets.LongestGap+moreGap,
 		},
+		pauseRow(what, o.packets, calm.packets),
 		{
 			What: what + fmt.Sprintf("TCP segments sent again, %d Mbit/s (undisturbed)", r.bulk), Target: "", OK: true,
 			Measured: fmt.Sprintf("%d (%d)", o.stream.Retransmitted, calm.stream.Retransmitted),
@@ -214,6 +215,16 @@ func (r *rotor) compare(ctx context.Context, rate int) ([]Row, error) {
 			Measured: fmt.Sprintf("%.1f s (%.1f s)", each[len(each)/2].Seconds(), longest.Seconds()),
 		},
 	}, nil
+}
+
+// pauseRow says how much of the longest gap this program has made itself, by sending late, and how long a packet was
+// under way at most: on a machine that is shared by all hosts and what sends between them, each waits for the others.
+func pauseRow(what string, all, calm load.Count) Row {
+	return Row{
+		What: what + "of that gap, the sender's own pause; slowest packet (undisturbed)", Target: "", OK: true,
+		Measured: fmt.Sprintf("%.0f ms; %.0f ms (%.0f ms; %.0f ms)", 1e3*all.Paused.Seconds(), 1e3*all.Slowest.Seconds(),
+			1e3*calm.Paused.Seconds(), 1e3*calm.Slowest.Seconds()),
+	}
 }
 
 func broke(err error) string {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Datagrams are numbered packets at a steady rate on some paths, in both directions of each.
@@ -35,9 +37,12 @@ type direction struct {
 
 	arrived []uint64 // one bit for each number
 	unique  int
-	last    time.Time
+	last    time.Time // when the last one arrived
+	left    time.Time // when that one was sent
 	gap     time.Duration
 	gapAt   time.Time
+	paused  time.Duration // by the sender, in that gap
+	slowest time.Duration
 }
 
 // A Count is what became of the datagrams in one direction of a path.
@@ -46,6 +51,8 @@ type Count struct {
 	Sent, Lost int
 	LongestGap time.Duration // between two arrivals
 	GapAt      time.Time     // when it ended
+	Paused     time.Duration // how much later than the packet before the gap the one after it was sent
+	Slowest    time.Duration // from when a packet was sent to when the receiver's kernel had it
 	Missing    []int         // the first few numbers that did not arrive
 }
 
@@ -105,6 +112,7 @@ func (s *socket) send(perSecond int, stop <-chan struct{}) {
 		for due = min(due, done+catchUp); done < due; done++ {
 			for _, one := range s.to {
 				binary.BigEndian.PutUint64(packet, one.sent)
+				binary.BigEndian.PutUint64(packet[8:], uint64(time.Now().UnixNano()))
 				one.sent++
 				_, _ = s.conn.WriteToUDPAddrPort(packet, one.to) // what is not sent does not arrive, which is counted
 			}
@@ -113,9 +121,9 @@ func (s *socket) send(perSecond int, stop <-chan struct{}) {
 }
 
 func (s *socket) receive() {
-	buf := make([]byte, 2*datagramSize)
+	buf, beside := make([]byte, 2*datagramSize), make([]byte, 128)
 	for {
-		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
+		n, oob, _, from, err := s.conn.ReadMsgUDPAddrPort(buf, beside)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -124,13 +132,25 @@ func (s *socket) receive() {
 		}
 		s.mu.Lock()
 		if one := s.from[from]; one != nil {
-			one.note(binary.BigEndian.Uint64(buf), time.Now())
+			one.note(binary.BigEndian.Uint64(buf), time.Unix(0, int64(binary.BigEndian.Uint64(buf[8:]))), arrival(beside[:oob]))
 		}
 		s.mu.Unlock()
 	}
 }
 
-func (d *direction) note(number uint64, now time.Time) {
+// arrival is when the kernel had a packet, which is not when somebody read it: a busy machine's reader comes late.
+func arrival(beside []byte) time.Time {
+	all, err := unix.ParseSocketControlMessage(beside)
+	for i := range all {
+		if h := all[i].Header; err == nil && h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(all[i].Data) >= 16 {
+			d := all[i].Data
+			return time.Unix(int64(binary.NativeEndian.Uint64(d)), int64(binary.NativeEndian.Uint64(d[8:])))
+		}
+	}
+	return time.Now()
+}
+
+func (d *direction) note(number uint64, left, now time.Time) {
 	word, bit := number/64, uint64(1)<<(number%64)
 	for uint64(len(d.arrived)) <= word {
 		d.arrived = append(d.arrived, 0)
@@ -141,9 +161,10 @@ func (d *direction) note(number uint64, now time.Time) {
 	d.arrived[word] |= bit
 	d.unique++
 	if gap := now.Sub(d.last); !d.last.IsZero() && gap > d.gap {
-		d.gap, d.gapAt = gap, now
+		d.gap, d.gapAt, d.paused = gap, now, left.Sub(d.left)
 	}
-	d.last = now
+	d.last, d.left = now, left
+	d.slowest = max(d.slowest, now.Sub(left))
 }
 
 // underWay is how long packets that were sent last may take.
@@ -200,6 +221,7 @@ const maxMissing = 20
 func (d *direction) count() Count {
 	c := Count{
 		Path: d.path.String(), Sent: int(d.sent), Lost: int(d.sent) - d.unique, LongestGap: d.gap, GapAt: d.gapAt,
+		Paused: d.paused, Slowest: d.slowest,
 	}
 	for n := uint64(0); n < d.sent && len(c.Missing) < min(c.Lost, maxMissing); n++ {
 		if word := n / 64; word >= uint64(len(d.arrived)) || d.arrived[word]&(1<<(n%64)) == 0 {
@@ -224,8 +246,9 @@ func Total(counts []Count) Count {
 		t.Sent += c.Sent
 		t.Lost += c.Lost
 		if c.LongestGap > t.LongestGap {
-			t.LongestGap, t.GapAt, t.Path = c.LongestGap, c.GapAt, c.Path
+			t.LongestGap, t.GapAt, t.Path, t.Paused = c.LongestGap, c.GapAt, c.Path, c.Paused
 		}
+		t.Slowest = max(t.Slowest, c.Slowest)
 	}
 	return t
 }
