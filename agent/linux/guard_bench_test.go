@@ -64,15 +64,7 @@ func BenchmarkCompileGuard(b *testing.B) {
 
 // BenchmarkSetGuardWhole is the same where all of 1,000 flows lead to the host.
 func BenchmarkSetGuardWhole(b *testing.B) {
-	const flows = 1000
-	k, plan := newKernel(b), crowded(b)
-	some := plan.Gate.Rules
-	plan.Gate.Rules = nil
-	for i := range flows {
-		r, port := some[i%len(some)], uint16(10_000+i)
-		r.Flow, r.Allow = i+1, []peers.Service{{Protocol: peers.TCP, Ports: peers.Ports{First: port, Last: port}}}
-		plan.Gate.Rules = append(plan.Gate.Rules, r)
-	}
+	k, plan := newKernel(b), wholly(b)
 	step := peers.SetGuard{Guard: plan.CompileGuard(peers.GuardOptions{})}
 	for b.Loop() {
 		if err := k.Apply(b.Context(), []peers.Step{step}); err != nil {

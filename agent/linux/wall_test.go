@@ -16,12 +16,12 @@ import (
 
 // A walled pair is two hosts with a cable that has the name of a tunnel at both ends: the guard asks for the name.
 type walled struct {
-	t           *testing.T
+	t           testing.TB
 	asks, hears *nettest.Host
 	kernel      *Kernel // of the one that hears
 }
 
-func newWalled(t *testing.T) *walled {
+func newWalled(t testing.TB) *walled {
 	w := &walled{t: t, asks: nettest.NewHost(t), hears: nettest.NewHost(t)}
 	nettest.Join(t, w.asks, w.hears, netip.MustParsePrefix("10.90.0.2/16"), netip.MustParsePrefix("10.90.0.1/16"))
 	for _, h := range []*nettest.Host{w.asks, w.hears} {
@@ -70,7 +70,9 @@ func (w *walled) allow(services ...string) {
 		}
 		p.Gate.Rules = append(p.Gate.Rules, r)
 	}
-	subject{kernel: w.kernel}.apply(w.t, peers.SetGuard{Guard: p.CompileGuard(peers.GuardOptions{})})
+	if err := w.kernel.Apply(w.t.Context(), []peers.Step{peers.SetGuard{Guard: p.CompileGuard(peers.GuardOptions{})}}); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // echo answers on a port of both protocols.
