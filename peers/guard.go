@@ -12,7 +12,7 @@ const GuardTable = "warren"
 
 // guardEdition goes up when the same Guard is made into other rules than before, so that a newer agent
 // replaces the table that an older one has left.
-const guardEdition = 2
+const guardEdition = 3
 
 // A Guard is what must be in the nftables table of a host. The table is replaced as a whole and at once.
 // An empty guard has no table.
@@ -48,14 +48,12 @@ func (g Guard) IsEmpty() bool { return !g.Clamp && !g.notes() && g.Wall == nil }
 // notes reports whether the guard notes where handshakes are begun.
 func (g Guard) notes() bool { return g.Knocks != [2]uint16{} }
 
-// knockRules recognise the first message of a handshake by its length, type and reserved bytes.
+// knockRules recognise the first message of a handshake by its length, type and reserved bytes: by the length first, which
+// few packets have.
 func (g Guard) knockRules() (out []string) {
 	for _, port := range g.Knocks {
-		for _, family := range [][2]string{{"ip", "ipv4"}, {"ip6", "ipv6"}} {
-			if port != 0 {
-				out = append(out, fmt.Sprintf("udp dport %d udp length 156 @th,64,32 0x1000000 update @knocks_%s { %s saddr }",
-					port, family[1], family[0]))
-			}
+		if port != 0 {
+			out = append(out, fmt.Sprintf("udp length 156 udp dport %d @th,64,32 0x1000000 goto knocked", port))
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package peers_test
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/warren-mesh/warren/peers"
@@ -40,5 +41,38 @@ func TestGuardSteps(t *testing.T) {
 	}
 	if steps := peers.Building([]peers.Step{set, del}); len(steps) != 1 || steps[0] != set {
 		t.Errorf("a plan from disk may do %v", steps)
+	}
+}
+
+// TestMayLoad: a guard that was read from somewhere is taken as long as what is named in it is there.
+func TestMayLoad(t *testing.T) {
+	whole := func() peers.Guard {
+		return peers.Guard{Wall: &peers.Wall{
+			Ports: []uint16{51820, 51821}, Own: []netip.Addr{netip.MustParseAddr("10.90.0.1"), netip.MustParseAddr("fd00:90::1")},
+			Flows: []peers.Passage{{Flow: 1, Counter: "flow-1"}, {Flow: 3, Counter: "flow-3"}},
+			Policy: &peers.Filter{
+				Targets: []peers.Target{{Sources: []peers.Source{{Class: 0}}}},
+				Classes: []peers.Class{{Any: 1, ICMP: 3, TCP: []peers.PortRule{{Flow: 1}}, UDP: []peers.PortRule{{Flow: 3}}}},
+			},
+		}}
+	}
+	if !whole().MayLoad() || !(peers.Guard{}).MayLoad() {
+		t.Error("a guard as it should be is refused")
+	}
+	for name, damage := range map[string]func(w *peers.Wall){
+		"no ports":               func(w *peers.Wall) { w.Ports = nil },
+		"no addresses":           func(w *peers.Wall) { w.Own = w.Own[:1] },
+		"a class that is not":    func(w *peers.Wall) { w.Policy.Targets[0].Sources[0].Class = 1 },
+		"everything by no flow":  func(w *peers.Wall) { w.Policy.Classes[0].Any = 2 },
+		"ICMP by no flow":        func(w *peers.Wall) { w.Policy.Classes[0].ICMP = 2 },
+		"a TCP port by no flow":  func(w *peers.Wall) { w.Policy.Classes[0].TCP[0].Flow = 0 },
+		"a UDP port by no flow":  func(w *peers.Wall) { w.Policy.Classes[0].UDP[0].Flow = 4 },
+		"flows without counters": func(w *peers.Wall) { w.Flows = nil },
+	} {
+		g := whole()
+		damage(g.Wall)
+		if g.MayLoad() {
+			t.Errorf("%s is taken", name)
+		}
 	}
 }

@@ -34,6 +34,7 @@ func (g Guard) String() string {
 			`oifname "wrn*" tcp flags syn / syn,rst tcp option maxseg size set rt mtu`)
 	}
 	if g.notes() {
+		t.chain("knocked", "update @knocks_ipv4 { ip saddr }", "update @knocks_ipv6 { ip6 saddr }")
 		t.base("knocks", "input", "mangle", g.knockRules()...)
 	}
 	if g.Wall != nil {
@@ -70,28 +71,17 @@ func (t *guardText) rules(rules []string) {
 }
 
 func (t *guardText) wall(w *Wall) {
-	ports := fmt.Sprintf("{ %d, %d }", w.Ports[0], w.Ports[1])
 	t.nat(w.NAT)
-	away := []string{`oifname "wrn*" return`}
+	away := `oifname "wrn*" return`
 	if w.Policy != nil {
 		t.policy(w)
-		away = []string{`oifname "wrn*" ct direction reply goto answers`}
+		away = `oifname "wrn*" goto away`
 	}
 	switch {
 	case len(w.Inside) > 0:
-		t.base("spoof", "prerouting", "raw", slices.Concat([]string{
-			`iifname "lo" return`, `iifname "wrn*" return`, "udp dport " + ports + " return",
-		}, inside("saddr", w.Inside, CounterSpoofed))...)
-		if w.Policy != nil {
-			away = append(away, `oifname "wrn*" return`)
-		}
-		if w.Doubled {
-			away = append(away, fmt.Sprintf("meta mark %#x return", DoubleMark))
-		}
-		t.base("leave", "postrouting", "srcnat + 10", slices.Concat([]string{`oifname "lo" return`}, away,
-			[]string{"udp sport " + ports + " return"}, inside("daddr", w.Inside, CounterLeaked))...)
+		t.keepIn(w, away)
 	case w.Policy != nil:
-		t.base("leave", "postrouting", "srcnat + 10", away...)
+		t.base("leave", "postrouting", "srcnat + 10", away)
 	}
 	if w.Policy == nil {
 		t.base("arrive", "prerouting", "mangle", `iifname "wrn*" ct state new counter name "`+CounterOpened+`"`)
@@ -100,11 +90,7 @@ func (t *guardText) wall(w *Wall) {
 		t.base("stray", "forward", "filter", `iifname "wrn*" goto through`)
 		return
 	}
-	var rules []string
-	for _, own := range w.Own {
-		rules = append(rules, fmt.Sprintf(`iifname "wrn*" %s daddr %v udp dport %d accept`, familyOf(own.Is6()), own, ProbePort))
-	}
-	t.base("arrive", "prerouting", "mangle", append(rules, `iifname "wrn*" goto asked`)...)
+	t.base("arrive", "prerouting", "mangle", `iifname "wrn*" goto asked`)
 }
 
 func familyOf(ipv6 bool) string {
@@ -114,9 +100,17 @@ func familyOf(ipv6 bool) string {
 	return "ip"
 }
 
-// inside are the rules about addresses that are reached through tunnels only.
-func inside(which string, all []Range, counter string) []string {
-	return verdicts(which, all, fmt.Sprintf("counter name %q drop", counter))
+// keepIn prints what keeps packets in tunnels.
+func (t *guardText) keepIn(w *Wall, away string) {
+	ports := fmt.Sprintf("{ %d, %d }", w.Ports[0], w.Ports[1])
+	leaked := []string{`oifname "lo" return`}
+	if w.Doubled {
+		leaked = append(leaked, fmt.Sprintf("meta mark %#x return", DoubleMark))
+	}
+	t.chain("spoofed", `iifname "lo" return`, "udp dport "+ports+" return", `counter name "`+CounterSpoofed+`" drop`)
+	t.chain("leaked", append(leaked, "udp sport "+ports+" return", `counter name "`+CounterLeaked+`" drop`)...)
+	t.base("spoof", "prerouting", "raw", append([]string{`iifname "wrn*" return`}, verdicts("saddr", w.Inside, "goto spoofed")...)...)
+	t.base("leave", "postrouting", "srcnat + 10", append([]string{away}, verdicts("daddr", w.Inside, "goto leaked")...)...)
 }
 
 // verdicts are the rules that end in a verdict for addresses in any of the ranges.
@@ -159,53 +153,6 @@ func (r Range) text() string {
 	return r.String()
 }
 
-// maps prints the maps that chains look things up in.
-func (t *guardText) maps(w *Wall) {
-	one := func(name, key string, elements []string) {
-		t.line(1, "map %s {", name)
-		t.line(2, "type %s : verdict", key)
-		t.line(2, "flags constant,interval")
-		t.line(2, "elements = { %s }", strings.Join(elements, ", "))
-		t.line(1, "}")
-	}
-	for i := range w.Policy.Classes {
-		c := &w.Policy.Classes[i]
-		for _, p := range c.services() {
-			var elements []string
-			for _, r := range p.ports {
-				elements = append(elements, fmt.Sprintf("%v : goto %s", r.Ports, w.Counter(r.Flow)))
-			}
-			one(fmt.Sprintf("%s-%d", p.name, i), "inet_service", elements)
-		}
-	}
-	for i := range w.Policy.Targets {
-		target := &w.Policy.Targets[i]
-		var elements []string
-		for _, s := range target.Sources {
-			elements = append(elements, fmt.Sprintf("%s : goto class-%d", s.From.text(), s.Class))
-		}
-		one(fmt.Sprintf("from-%d", i), addressType(target.To.First.Is6()), elements)
-	}
-	for _, ipv6 := range []bool{false, true} {
-		var elements []string
-		for i := range w.Policy.Targets {
-			if to := w.Policy.Targets[i].To; to.First.Is6() == ipv6 {
-				elements = append(elements, fmt.Sprintf("%s : goto to-%d", to.text(), i))
-			}
-		}
-		if len(elements) > 0 {
-			one(toMap(ipv6), addressType(ipv6), elements)
-		}
-	}
-}
-
-func toMap(ipv6 bool) string {
-	if ipv6 {
-		return "to6"
-	}
-	return "to4"
-}
-
 func addressType(ipv6 bool) string {
 	if ipv6 {
 		return "ipv6_addr"
@@ -226,54 +173,4 @@ func (c *Class) services() (out []protocolPorts) {
 type protocolPorts struct {
 	name  Protocol
 	ports []PortRule
-}
-
-// policy prints the chains that decide. Those that are gone to come first, as they are made.
-func (t *guardText) policy(w *Wall) {
-	const refuse = `counter name "` + CounterRefused + `" drop`
-	for _, f := range w.Counters() {
-		if strings.HasPrefix(f, "flow-") {
-			t.chain(f, `counter name "`+f+`" accept`)
-		}
-	}
-	for i := range w.Policy.Classes {
-		t.chain(fmt.Sprintf("class-%d", i), append(w.classRules(i), refuse)...)
-	}
-	var rules []string
-	for i := range w.Policy.Targets {
-		family := familyOf(w.Policy.Targets[i].To.First.Is6())
-		t.chain(fmt.Sprintf("to-%d", i),
-			fmt.Sprintf("ct direction original %s saddr vmap @from-%d", family, i),
-			fmt.Sprintf("ct direction reply %s daddr vmap @from-%d", family, i), refuse)
-	}
-	for _, ipv6 := range []bool{false, true} {
-		if slices.ContainsFunc(w.Policy.Targets, func(t Target) bool { return t.To.First.Is6() == ipv6 }) {
-			rules = append(rules,
-				fmt.Sprintf("ct direction original %s daddr vmap @%s", familyOf(ipv6), toMap(ipv6)),
-				fmt.Sprintf("ct direction reply %s saddr vmap @%s", familyOf(ipv6), toMap(ipv6)))
-		}
-	}
-	t.chain("decide", append(rules, refuse)...)
-	t.chain("asked",
-		"ct state related accept", "ct direction reply accept",
-		"icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
-		"icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
-		"goto decide")
-	t.chain("answers", "ct state related accept", fmt.Sprintf("udp sport %d accept", ProbePort), "goto decide")
-}
-
-func (w *Wall) classRules(i int) (rules []string) {
-	c := &w.Policy.Classes[i]
-	for _, p := range c.services() {
-		rules = append(rules,
-			fmt.Sprintf("ct direction original %s dport vmap @%s-%d", p.name, p.name, i),
-			fmt.Sprintf("ct direction reply %s sport vmap @%s-%d", p.name, p.name, i))
-	}
-	if c.ICMP != 0 {
-		rules = append(rules, "meta l4proto { icmp, ipv6-icmp } goto "+w.Counter(c.ICMP))
-	}
-	if c.Any != 0 {
-		rules = append(rules, "goto "+w.Counter(c.Any))
-	}
-	return rules
 }

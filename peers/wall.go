@@ -170,14 +170,28 @@ func (g Guard) MayLoad() bool {
 	if len(w.Ports) != 2 || len(w.Own) != 2 || slices.ContainsFunc(w.NAT, Translation.odd) {
 		return false
 	}
-	if w.Policy == nil {
-		return true
-	}
-	for i := range w.Policy.Targets {
-		for _, s := range w.Policy.Targets[i].Sources {
-			if s.Class < 0 || s.Class >= len(w.Policy.Classes) {
+	return w.Policy == nil || w.Policy.sound(w)
+}
+
+// sound reports whether all that is named is there: what a flow without a counter of its own lets in would be counted as
+// refused.
+func (f *Filter) sound(w *Wall) bool {
+	for i := range f.Targets {
+		for _, s := range f.Targets[i].Sources {
+			if s.Class < 0 || s.Class >= len(f.Classes) {
 				return false
 			}
+		}
+	}
+	for i := range f.Classes {
+		c := &f.Classes[i]
+		for _, r := range slices.Concat(c.TCP, c.UDP) {
+			if w.Counter(r.Flow) == CounterRefused {
+				return false
+			}
+		}
+		if c.Any != 0 && w.Counter(c.Any) == CounterRefused || c.ICMP != 0 && w.Counter(c.ICMP) == CounterRefused {
+			return false
 		}
 	}
 	return true

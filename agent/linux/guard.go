@@ -277,19 +277,20 @@ func (t *transaction) addRules(table *nftables.Table, want peers.Guard) error {
 	}
 	for _, s := range c.sets {
 		s.Table = table
-		if err := t.AddSet(&s.Set, s.elements); err != nil {
-			return fmt.Errorf("set %s: %v", s.Name, err)
+		if err := t.addSet(s); err != nil {
+			return err
 		}
 	}
 	for _, chain := range c.chains {
 		for _, r := range chain.rules {
 			n++
 			exprs, err := r.expressions(t.Conn, table)
+			if err == nil {
+				err = t.addRule(table, chain.Name, mark(digest, n, strconv.Itoa(rules)), exprs)
+			}
 			if err != nil {
 				return fmt.Errorf("rule %d of chain %s: %v", n, chain.Name, err)
 			}
-			comment := userdata.AppendString(nil, userdata.TypeComment, mark(digest, n, strconv.Itoa(rules)))
-			t.AddRule(&nftables.Rule{Table: table, Chain: &chain.Chain, Exprs: exprs, UserData: comment})
 		}
 	}
 	return nil

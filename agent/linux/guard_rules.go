@@ -31,7 +31,7 @@ func compile(g peers.Guard) *compiled {
 			rule{clamp(expr.MetaKeyIIFNAME)}, rule{clamp(expr.MetaKeyOIFNAME)}))
 	}
 	if g.Knocks != [2]uint16{} {
-		c.chains = append(c.chains, knocks(g.Knocks))
+		c.knocks(g.Knocks)
 	}
 	if g.Wall != nil {
 		c.translate(g.Wall.NAT)
@@ -58,24 +58,21 @@ func setsOf(g peers.Guard) (out []*nftables.Set) {
 }
 
 // knocks notes where first messages of handshakes come from.
-func knocks(ports [2]uint16) *ruleChain {
-	accept := nftables.ChainPolicyAccept
-	out := &ruleChain{Chain: nftables.Chain{
-		Name: "knocks", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput,
-		Priority: nftables.ChainPriorityMangle, Policy: &accept,
-	}}
-	sources := []expr.Payload{ // in the headers of both families
-		{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
-		{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 16},
+func (c *compiled) knocks(ports [2]uint16) {
+	var note, first []rule
+	for i, set := range knockSets() {
+		ipv6 := i == 1
+		note = append(note, rule{
+			family(ipv6), address(ipv6, true), fixed{&expr.Dynset{SrcRegKey: 1, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE}},
+		})
 	}
 	for _, port := range ports {
-		for i, source := range sources {
-			if port != 0 {
-				out.rules = append(out.rules, rule{knock(port, []byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}[i], source, knockSets()[i])})
-			}
+		if port != 0 {
+			first = append(first, rule{knock(port), then(expr.VerdictGoto, "knocked")})
 		}
 	}
-	return out
+	c.chains = append(c.chains, plain("knocked", note...),
+		hook("knocks", nftables.ChainHookInput, *nftables.ChainPriorityMangle, first...))
 }
 
 // What the first message of a handshake looks like: the length of the whole datagram, and how it begins
@@ -87,7 +84,8 @@ const (
 	firstLength = 8 + 148
 )
 
-func knock(port uint16, family byte, source expr.Payload, set string) fixed {
+// knock matches it. Few packets have its length, so that comes first.
+func knock(port uint16) fixed {
 	equals := func(offset uint32, value []byte) []expr.Any {
 		return []expr.Any{
 			&expr.Payload{
@@ -98,15 +96,12 @@ func knock(port uint16, family byte, source expr.Payload, set string) fixed {
 	}
 	return slices.Concat(
 		[]expr.Any{
-			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{family}},
 			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
 		},
-		equals(udpPort, binary.BigEndian.AppendUint16(nil, port)),
 		equals(udpLength, binary.BigEndian.AppendUint16(nil, firstLength)),
+		equals(udpPort, binary.BigEndian.AppendUint16(nil, port)),
 		equals(udpContent, []byte{1, 0, 0, 0}),
-		[]expr.Any{&source, &expr.Dynset{SrcRegKey: 1, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE}},
 	)
 }
 

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"bytes"
 	"encoding/binary"
 
 	"github.com/google/nftables"
@@ -33,59 +32,6 @@ func (r rule) expressions(conn *nftables.Conn, table *nftables.Table) ([]expr.An
 type fixed []expr.Any
 
 func (f fixed) expressions(*nftables.Conn, *nftables.Table) ([]expr.Any, error) { return f, nil }
-
-// A set is ranges to look a key up in, which the part before it has loaded. One without a name belongs to its
-// rule; one with a name is made before all rules and may be used by several. Nobody can change either while a
-// rule uses it. With verdicts it is a map, and where to go is in it.
-type set struct {
-	nftables.Set
-	elements []nftables.SetElement
-}
-
-func newSet(name string, key nftables.SetDatatype) *set {
-	return &set{Set: nftables.Set{Name: name, Anonymous: name == "", Constant: true, Interval: true, KeyType: key}}
-}
-
-func addressSet(name string, ipv6 bool) *set {
-	if ipv6 {
-		return newSet(name, nftables.TypeIP6Addr)
-	}
-	return newSet(name, nftables.TypeIPAddr)
-}
-
-// add adds a range, behind those that are there, with the chain to go to; none where it is no map.
-func (s *set) add(first, last []byte, chain string) {
-	start := nftables.SetElement{Key: first}
-	if chain != "" {
-		s.IsMap, s.DataType = true, nftables.TypeVerdict
-		start.VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}
-	}
-	s.elements = append(s.elements, start)
-	if end := next(last); end != nil {
-		s.elements = append(s.elements, nftables.SetElement{Key: end, IntervalEnd: true})
-	}
-}
-
-// next is the key after another; nil after the last.
-func next(key []byte) []byte {
-	out := bytes.Clone(key)
-	for i := len(out) - 1; i >= 0; i-- {
-		if out[i]++; out[i] != 0 {
-			return out
-		}
-	}
-	return nil
-}
-
-func (s *set) expressions(conn *nftables.Conn, table *nftables.Table) ([]expr.Any, error) {
-	if s.Anonymous {
-		s.Table = table
-		if err := conn.AddSet(&s.Set, s.elements); err != nil {
-			return nil, err
-		}
-	}
-	return []expr.Any{&expr.Lookup{SourceRegister: 1, IsDestRegSet: s.IsMap, SetName: s.Name, SetID: s.ID}}, nil
-}
 
 // ours are the names of our links: what begins like this.
 const (

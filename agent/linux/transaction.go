@@ -3,6 +3,7 @@ package linux
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -16,6 +17,7 @@ import (
 type transaction struct {
 	*nftables.Conn
 	messages []netlink.Message
+	sets     uint32 // that were made here and not by the library
 }
 
 func newTransaction() (*transaction, error) {
@@ -24,7 +26,7 @@ func newTransaction() (*transaction, error) {
 		if batch == nil {
 			return nil, io.EOF // a question for answers
 		}
-		t.messages = append(t.messages, batch...)
+		t.messages = append(t.messages, batch[1:len(batch)-1]...) // without the marks of where it begins and ends
 		return nil, nil
 	}))
 	t.Conn = conn
@@ -37,23 +39,32 @@ func (t *transaction) commit(socket *netlink.Conn) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	last := len(t.messages) - 2 // after it comes the end of the batch
-	if last < 1 {
+	if len(t.messages) == 0 {
 		return nil
 	}
-	for i := range t.messages {
-		h := &t.messages[i].Header
+	all := slices.Concat([]netlink.Message{border(unix.NFNL_MSG_BATCH_BEGIN)}, t.messages, []netlink.Message{border(unix.NFNL_MSG_BATCH_END)})
+	last := len(all) - 2
+	for i := range all {
+		h := &all[i].Header
 		h.Flags &^= netlink.Acknowledge | unix.NLM_F_ECHO
 		h.Sequence, h.PID = 0, 0 // the socket's own
 		if i == last {
 			h.Flags |= netlink.Acknowledge
 		}
 	}
-	if _, err := socket.SendMessages(t.messages); err != nil {
+	if _, err := socket.SendMessages(all); err != nil {
 		return fmt.Errorf("write to nftables: %w", err)
 	}
 	if _, err := socket.Receive(); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	return nil
+}
+
+// border is where a transaction begins or ends (linux/netfilter/nfnetlink.h).
+func border(kind uint16) netlink.Message {
+	return netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.Request},
+		Data:   []byte{0, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
+	}
 }
