@@ -100,6 +100,9 @@ func familyOf(ipv6 bool) string {
 	return "ip"
 }
 
+// wireguard is how all datagrams of WireGuard begin.
+const wireguard = " @th,64,32 { 16777216, 33554432, 50331648, 67108864 }"
+
 // keepIn prints what keeps packets in tunnels.
 func (t *guardText) keepIn(w *Wall, away string) {
 	ports := fmt.Sprintf("{ %d, %d }", w.Ports[0], w.Ports[1])
@@ -107,8 +110,8 @@ func (t *guardText) keepIn(w *Wall, away string) {
 	if w.Doubled {
 		leaked = append(leaked, fmt.Sprintf("meta mark %#x return", DoubleMark))
 	}
-	t.chain("spoofed", `iifname "lo" return`, "udp dport "+ports+" return", `counter name "`+CounterSpoofed+`" drop`)
-	t.chain("leaked", append(leaked, "udp sport "+ports+" return", `counter name "`+CounterLeaked+`" drop`)...)
+	t.chain("spoofed", `iifname "lo" return`, "udp dport "+ports+wireguard+" return", `counter name "`+CounterSpoofed+`" drop`)
+	t.chain("leaked", append(leaked, "udp sport "+ports+wireguard+" return", `counter name "`+CounterLeaked+`" drop`)...)
 	t.base("spoof", "prerouting", "raw", append([]string{`iifname "wrn*" return`}, verdicts("saddr", w.Inside, "goto spoofed")...)...)
 	t.base("leave", "postrouting", "srcnat + 10", append([]string{away}, verdicts("daddr", w.Inside, "goto leaked")...)...)
 }

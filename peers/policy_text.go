@@ -107,8 +107,8 @@ func (t *guardText) policy(w *Wall) {
 		probes = append(probes, fmt.Sprintf("ct direction original %s daddr %v udp dport %d accept", familyOf(own.Is6()), own, ProbePort))
 	}
 	t.chain("refused", append(probes, fmt.Sprintf("ct direction reply udp sport %d accept", ProbePort), "ct state related accept",
-		"ct direction original icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
-		"ct direction original icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
+		"icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
+		"icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
 		`counter name "`+CounterRefused+`" drop`)...)
 	for i := range w.Policy.Classes {
 		for _, end := range sides() {

@@ -29,8 +29,8 @@ func (c *compiled) policy(w *peers.Wall) {
 	pass := then(expr.VerdictAccept, "")
 	c.chains = append(c.chains, plain("refused", append(probes(w.Own),
 		rule{connection(expr.CtStateBitRELATED), pass},
-		rule{direction(asking), icmpType(false, 3, 11, 12), pass},
-		rule{direction(asking), icmpType(true, 1, 2, 3, 4), pass},
+		rule{icmpType(false, 3, 11, 12), pass},
+		rule{icmpType(true, 1, 2, 3, 4), pass},
 		rule{count(peers.CounterRefused), then(expr.VerdictDrop, "")})...))
 	for i := range w.Policy.Classes {
 		c.class(w, i)

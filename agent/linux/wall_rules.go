@@ -47,15 +47,23 @@ func (c *compiled) keepIn(w *peers.Wall, away rule) {
 	c.chains = append(c.chains,
 		plain("spoofed",
 			rule{via(expr.MetaKeyIIFNAME, loopbackName), pass},
-			rule{onUDP(dstPort, w.Ports...), pass},
+			rule{onUDP(dstPort, w.Ports...), wireguard(), pass},
 			rule{count(peers.CounterSpoofed), then(expr.VerdictDrop, "")}),
 		plain("leaked", append(leaked,
-			rule{onUDP(srcPort, w.Ports...), pass},
+			rule{onUDP(srcPort, w.Ports...), wireguard(), pass},
 			rule{count(peers.CounterLeaked), then(expr.VerdictDrop, "")})...),
 		hook("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw,
 			append([]rule{{via(expr.MetaKeyIIFNAME, ours), pass}}, decided(w.Inside, true, then(expr.VerdictGoto, "spoofed"))...)...),
 		hook("leave", nftables.ChainHookPostrouting, afterSourceNAT,
 			append([]rule{away}, decided(w.Inside, false, then(expr.VerdictGoto, "leaked"))...)...))
+}
+
+// wireguard matches datagrams that begin as those of WireGuard do: with one of four types, and three bytes of zero
+// (WireGuard paper §5.4). By their ports alone others would pass: one of the two is idle most of the time, and any port
+// may be somebody's in the network behind a gateway.
+func wireguard() part {
+	load := fixed{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: udpContent, Len: 4}}
+	return oneOf(load, nftables.TypeInteger, []byte{1, 0, 0, 0}, []byte{2, 0, 0, 0}, []byte{3, 0, 0, 0}, []byte{4, 0, 0, 0})
 }
 
 func hook(name string, at *nftables.ChainHook, priority nftables.ChainPriority, rules ...rule) *ruleChain {
