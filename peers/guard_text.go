@@ -112,7 +112,8 @@ func (t *guardText) keepIn(w *Wall, away string) {
 	}
 	t.chain("spoofed", `iifname "lo" return`, "udp dport "+ports+wireguard+" return", `counter name "`+CounterSpoofed+`" drop`)
 	t.chain("leaked", append(leaked, "udp sport "+ports+wireguard+" return", `counter name "`+CounterLeaked+`" drop`)...)
-	t.base("spoof", "prerouting", "raw", append([]string{`iifname "wrn*" return`}, verdicts("saddr", w.Inside, "goto spoofed")...)...)
+	t.base("spoof", "prerouting", "raw",
+		append([]string{`iifname "wrn*" return`}, verdicts("saddr", w.Inside, "goto spoofed")...)...)
 	t.base("leave", "postrouting", "srcnat + 10", append([]string{away}, verdicts("daddr", w.Inside, "goto leaked")...)...)
 }
 

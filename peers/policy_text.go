@@ -72,7 +72,7 @@ func (t *guardText) maps(w *Wall) {
 func (w *Wall) portIndex(p protocolPorts, class int) *index {
 	out := &index{name: string(p.name), end: fmt.Sprintf("-%d", class), key: "inet_service", value: "counter"}
 	for _, r := range p.ports {
-		out.add(r.First == r.Last, r.Ports.String(), strconv.Quote(w.Counter(r.Flow)))
+		out.add(r.First == r.Last, r.String(), strconv.Quote(w.Counter(r.Flow)))
 	}
 	return out
 }
@@ -104,7 +104,8 @@ func (t *guardText) policy(w *Wall) {
 	const refuse = "goto refused"
 	var probes []string
 	for _, own := range w.Own {
-		probes = append(probes, fmt.Sprintf("ct direction original %s daddr %v udp dport %d accept", familyOf(own.Is6()), own, ProbePort))
+		probes = append(probes,
+			fmt.Sprintf("ct direction original %s daddr %v udp dport %d accept", familyOf(own.Is6()), own, ProbePort))
 	}
 	t.chain("refused", append(probes, fmt.Sprintf("ct direction reply udp sport %d accept", ProbePort), "ct state related accept",
 		"icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
@@ -121,7 +122,8 @@ func (t *guardText) policy(w *Wall) {
 			own, other = other, own
 		}
 		for i := range w.Policy.Targets {
-			t.chain(fmt.Sprintf("to-%d%s", i, end), append(lookUps(w.sourceIndex(i, end), familyOf(w.Policy.Targets[i].To.First.Is6())+" "+other), refuse)...)
+			key := familyOf(w.Policy.Targets[i].To.First.Is6()) + " " + other
+			t.chain(fmt.Sprintf("to-%d%s", i, end), append(lookUps(w.sourceIndex(i, end), key), refuse)...)
 		}
 		t.chain("decide"+end, slices.Concat(
 			lookUps(w.targetIndex(false, end), "ip "+own), lookUps(w.targetIndex(true, end), "ip6 "+own), []string{refuse})...)

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -172,7 +171,7 @@ func wholly(t testing.TB) peers.Plan {
 		plan.Gate.Rules = append(plan.Gate.Rules, r)
 	}
 	if at := netip.MustParseAddr("10.90.0.2"); plan.Peers[0].Prefixes[0].Contains(at) {
-		t.Fatal(fmt.Sprintf("%v is a peer's already", at))
+		t.Fatalf("%v is a peer's already", at)
 	}
 	return plan
 }

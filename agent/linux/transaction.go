@@ -42,7 +42,8 @@ func (t *transaction) commit(socket *netlink.Conn) error {
 	if len(t.messages) == 0 {
 		return nil
 	}
-	all := slices.Concat([]netlink.Message{border(unix.NFNL_MSG_BATCH_BEGIN)}, t.messages, []netlink.Message{border(unix.NFNL_MSG_BATCH_END)})
+	first, end := border(unix.NFNL_MSG_BATCH_BEGIN), border(unix.NFNL_MSG_BATCH_END)
+	all := slices.Concat([]netlink.Message{first}, t.messages, []netlink.Message{end})
 	last := len(all) - 2
 	for i := range all {
 		h := &all[i].Header
