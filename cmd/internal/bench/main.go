@@ -54,7 +54,8 @@ func main() {
 	flag.IntVar(&s.peers, "peers", 500, "peers of the agent in section atrest")
 	flag.DurationVar(&s.rest, "rest", time.Minute, "how long the agent is watched in section atrest")
 	flag.IntVar(&s.turns.rounds, "rounds", 8, "of TCP through each way in sections tunnel and guard")
-	flag.DurationVar(&s.turns.each, "stream", 2*time.Second, "how long each TCP stream takes in sections tunnel and guard")
+	flag.DurationVar(&s.turns.each, "stream", 2*time.Second,
+		"how long each TCP stream takes in sections tunnel and guard; many short ones tell more on a busy machine")
 	flag.StringVar(&s.sizes, "sizes", "3,10", "`NUMBERS` of hosts of the meshes in section rotation")
 	flag.IntVar(&s.pps, "pps", 1000,
 		"packets per second on each link and way, if the machine carries them, in sections rotation and guard")

@@ -69,8 +69,8 @@ func tunnelRows(ctx context.Context, o settings) ([]Row, error) {
 	return []Row{{
 		What: fmt.Sprintf("TCP through a Warren tunnel (%s) against plain %s, same hosts, %d rounds (plain against itself)",
 			s.Backend, what, o.turns.rounds),
-		Target: target, OK: ratio >= least,
-		Measured: fmt.Sprintf("%.2f (%.2f), %.0f Mbit/s", ratio, noise, median(rates[1])),
+		Target: target, OK: ratio.middle >= least,
+		Measured: fmt.Sprintf("%v (%v), %.0f Mbit/s", ratio, noise, median(rates[1])),
 	}}, nil
 }
 
@@ -109,17 +109,26 @@ func takeTurns(from, to *lab.Host, t turns, lanes ...lane) ([][]float64, error) 
 }
 
 // compare holds the lane in the middle against the mean of the two beside it, which are alike, and these against each
-// other: by the medians over the rounds of what they were to each other within a round, as what else the machine does
-// changes from round to round.
-func compare(rates [][]float64) (ratio, noise float64) {
+// other: within each round, as what else the machine does changes from round to round.
+func compare(rates [][]float64) (ratio, noise spread) {
 	var ratios, noises []float64
 	for round := range rates[0] {
 		c := column(rates, round)
 		ratios = append(ratios, 2*c[1]/(c[0]+c[2]))
 		noises = append(noises, c[0]/c[2])
 	}
-	return median(ratios), median(noises)
+	return spreadOf(ratios), spreadOf(noises)
 }
+
+// A spread is the median of figures, and between what the half of them lies that is nearest to it.
+type spread struct{ low, middle, high float64 }
+
+func spreadOf(v []float64) spread {
+	v = slices.Sorted(slices.Values(v))
+	return spread{v[len(v)/4], v[len(v)/2], v[(3*len(v)-1)/4]}
+}
+
+func (s spread) String() string { return fmt.Sprintf("%.2f [%.2f–%.2f]", s.middle, s.low, s.high) }
 
 // column is one round of all lanes.
 func column(rates [][]float64, round int) (out []float64) {
