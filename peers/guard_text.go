@@ -90,7 +90,11 @@ func (t *guardText) wall(w *Wall) {
 		t.base("stray", "forward", "filter", `iifname "wrn*" goto through`)
 		return
 	}
-	t.base("arrive", "prerouting", "mangle", `iifname "wrn*" goto asked`)
+	arrive := []string{`iifname "wrn*" goto asked`}
+	for _, own := range w.Own {
+		arrive = append(arrive, fmt.Sprintf(`%s daddr %v iifname != "lo" goto asked`, familyOf(own.Is6()), own))
+	}
+	t.base("arrive", "prerouting", "mangle", arrive...)
 }
 
 func familyOf(ipv6 bool) string {

@@ -47,6 +47,14 @@ func via(way expr.MetaKey, text string) fixed {
 	}
 }
 
+// notLoopback matches packets that come from outside of the host.
+func notLoopback() fixed {
+	return fixed{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte(loopbackName)},
+	}
+}
+
 // then says what becomes of a packet that all parts before have matched.
 func then(kind expr.VerdictKind, chain string) fixed {
 	return fixed{&expr.Verdict{Kind: kind, Chain: chain}}

@@ -120,3 +120,37 @@ func TestStrayed(t *testing.T) {
 		t.Error("what somebody translates on purpose is dropped")
 	}
 }
+
+// TestPolicyForNeighbours: a policy holds for whoever asks a host at its addresses in the mesh, also for a neighbour who sends to
+// them by the cable between the two. What he asks at other addresses is not the mesh's business.
+func TestPolicyForNeighbours(t *testing.T) {
+	const soon, patient = 500 * time.Millisecond, 5 * time.Second
+	c := newCrossroads(t)
+	route(t, c.beyond, "10.90.0.1/32", "10.20.0.1")
+	answersAt(t, c.hears, "10.90.0.1:5432")
+	answersAt(t, c.hears, "10.20.0.1:5432")
+	if !reaches(c.beyond, "", "10.90.0.1:5432", patient) {
+		t.Fatal("without a policy a neighbour is not let in")
+	}
+	c.allow("tcp/5432")
+	if reaches(c.beyond, "", "10.90.0.1:5432", soon) {
+		t.Error("a neighbour is let in past the policy")
+	}
+	if c.count(peers.CounterRefused) == 0 {
+		t.Error("what was refused is not counted")
+	}
+	if !reaches(c.asks, "", "10.90.0.1:5432", patient) || !reaches(c.beyond, "", "10.20.0.1:5432", patient) {
+		t.Error("what the policy allows, or says nothing of, is closed")
+	}
+	if !reaches(c.hears, "", "10.90.0.1:5432", patient) {
+		t.Error("the host does not reach itself")
+	}
+	answersAt(t, c.beyond, "10.20.0.9:5432")
+	if !reaches(c.hears, "10.90.0.1", "10.20.0.9:5432", patient) {
+		t.Error("a neighbour does not answer the host")
+	}
+	c.allowFrom(peers.Selector{Kind: peers.SelectPrefix, Prefix: netip.MustParsePrefix("10.20.0.0/24")}, "tcp/5432")
+	if !reaches(c.beyond, "", "10.90.0.1:5432", patient) {
+		t.Error("a neighbour is not let in by a flow for his network")
+	}
+}

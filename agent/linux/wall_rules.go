@@ -32,8 +32,12 @@ func (c *compiled) wall(w *peers.Wall) {
 		c.through(w)
 		return
 	}
-	c.chains = append(c.chains, hook("arrive", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle,
-		rule{via(expr.MetaKeyIIFNAME, ours), then(expr.VerdictGoto, "asked")}))
+	ask := then(expr.VerdictGoto, "asked")
+	arrive := []rule{{via(expr.MetaKeyIIFNAME, ours), ask}}
+	for _, own := range w.Own { // a neighbour can send to them, too: the kernel takes them by any link
+		arrive = append(arrive, rule{family(own.Is6()), isAddress(own, false), notLoopback(), ask})
+	}
+	c.chains = append(c.chains, hook("arrive", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, arrive...))
 }
 
 // keepIn drops what leaves for the mesh, or claims to come from it, by another way than a tunnel. Most packets are not

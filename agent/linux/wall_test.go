@@ -58,9 +58,15 @@ func newWalled(t testing.TB) *walled {
 // allow puts a policy in force at the host that hears: services that the other one may ask for.
 func (w *walled) allow(services ...string) {
 	w.t.Helper()
+	w.allowFrom(peers.Selector{Kind: peers.SelectHost, Name: "host0"}, services...)
+}
+
+// allowFrom is the same for anybody.
+func (w *walled) allowFrom(who peers.Selector, services ...string) {
+	w.t.Helper()
 	p := planFor(1)
 	p.Peers[0].Prefixes = prefixes("10.90.0.2/32", "fd00:90::2/128")
-	rule := peers.GateRule{Flow: 1, From: []peers.Selector{{Kind: peers.SelectHost, Name: "host0"}}, To: prefixes("10.90.0.1/32", "fd00:90::1/128")}
+	rule := peers.GateRule{Flow: 1, From: []peers.Selector{who}, To: prefixes("10.90.0.1/32", "fd00:90::1/128")}
 	p.Gate = &peers.Gate{Version: 1, Policy: true}
 	for i, text := range services {
 		r := rule
