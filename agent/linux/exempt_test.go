@@ -123,3 +123,24 @@ func checksum(b []byte) uint16 {
 	}
 	return ^uint16(sum)
 }
+
+// TestUntracked: of connections that somebody has exempted from tracking nobody knows who asked, so none is let in.
+func TestUntracked(t *testing.T) {
+	w := newWalled(t)
+	w.echo("5432")
+	w.allow("tcp/5432")
+	if !answers(w.dial("5432"), 5*time.Second) {
+		t.Fatal("what is allowed does not pass")
+	}
+	w.hears.Do(func() {
+		nft(t, "add table inet others", "add chain inet others in { type filter hook prerouting priority raw; }",
+			"add rule inet others in tcp dport 5432 notrack")
+	})
+	before := w.count(peers.CounterRefused)
+	if w.dial("5432") != nil {
+		t.Error("an untracked connection is let in")
+	}
+	if w.count(peers.CounterRefused) == before {
+		t.Error("what was refused is not counted")
+	}
+}
