@@ -36,7 +36,7 @@ type Doubt struct {
 // ended, after 3 minutes: then this host asks for a handshake, whose answer carries no time.
 func Cure(s State, p Plan, doubts map[AttemptKey]Doubt, now time.Time) ([]Step, map[AttemptKey]Doubt) {
 	var steps []Step
-	next := map[AttemptKey]Doubt{}
+	next := make(map[AttemptKey]Doubt, len(doubts))
 	for i := range s.Links {
 		link := &s.Links[i]
 		for j := range link.Peers {
@@ -45,7 +45,7 @@ func Cure(s State, p Plan, doubts map[AttemptKey]Doubt, now time.Time) ([]Step, 
 			was, known := doubts[at]
 			is := was.look(peer, known, slices.Contains(s.Knocks, peer.Endpoint.Addr()), now)
 			if is.refused(p.Mesh.Keepalive, now) {
-				steps = append(steps, again(link.Name, peer, p)...)
+				steps = append(steps, again(link.Name, peer, p, "whose clock went back")...)
 				is.knocks = time.Time{}
 			}
 			next[at] = is
@@ -75,11 +75,11 @@ func (d Doubt) refused(keepalive int, now time.Time) bool {
 	return !d.handshake.IsZero() && !d.knocks.IsZero() && now.Sub(d.knocks) >= cureKnocks && now.Sub(d.silent) >= silence
 }
 
-// again removes a peer and adds it with all that it has.
-func again(link string, peer *LinkPeer, p Plan) []Step {
+// again removes a peer and adds it with all that it has, for a reason.
+func again(link string, peer *LinkPeer, p Plan, why string) []Step {
 	keepalive := peer.Keepalive
 	add := SetPeer{
-		Link: link, Host: "its clock went back", Key: peer.Key, New: true, Endpoint: peer.Endpoint,
+		Link: link, Host: "one " + why, Key: peer.Key, New: true, Endpoint: peer.Endpoint,
 		Keepalive: &keepalive, Allowed: slices.Clone(peer.Allowed),
 	}
 	if !peer.PSK.IsZero() {
@@ -88,7 +88,7 @@ func again(link string, peer *LinkPeer, p Plan) []Step {
 	}
 	for i := range p.Peers {
 		if slices.ContainsFunc(p.Peers[i].Keys, func(k HostKey) bool { return k.Public == peer.Key }) {
-			add.Host = p.Peers[i].Name + ", whose clock went back"
+			add.Host = p.Peers[i].Name + ", " + why
 		}
 	}
 	return []Step{DelPeer{Link: link, Key: peer.Key}, add}

@@ -28,10 +28,19 @@ const (
 	startMost   = 4 * time.Second
 )
 
+// An end that is held up, by a busy machine perhaps, may not have the key when the first message comes. WireGuard
+// itself repeats it after 5 s. On an interface without traffic nothing is lost by adding the peer anew, which sends
+// another one at once.
+const (
+	startRetry = 1500 * time.Millisecond
+	startAgain = 3 // times
+)
+
 // An Attempt remembers how a host tries to reach a peer that does not answer.
 type Attempt struct {
 	Since time.Time // when the present candidate was tried first
 	Tried int       // candidates given up so far
+	Again int       // times the handshake of a new generation was started once more
 }
 
 // An AttemptKey names a peer on an interface.
@@ -69,7 +78,14 @@ func Roam(s State, p Plan, attempts map[AttemptKey]Attempt, now time.Time) ([]St
 			at := AttemptKey{Link: in.Name, Key: k}
 			r := roamer{want: &p.Peers[i], have: peer, in: in, candidates: p.Peers[i].candidates(s.IPv6, tunnelled)}
 			r.start, r.starts = p.start(&in, r.want)
-			step, attempt, move := r.next(attempts[at], now, p.Mesh.Keepalive)
+			was := attempts[at]
+			if r.unheard(was, now) && !p.Moved.HasRouted(r.want.ID) {
+				was.Again++
+				next[at] = was
+				steps = append(steps, again(in.Name, peer, p, "which has not answered yet")...)
+				continue
+			}
+			step, attempt, move := r.next(was, now, p.Mesh.Keepalive)
 			next[at] = attempt
 			if move {
 				steps = append(steps, step)
@@ -118,6 +134,12 @@ func (r *roamer) patience(a Attempt, now time.Time) time.Duration {
 		return roamSlow
 	}
 	return roamPatience
+}
+
+// unheard reports whether the handshake of a new generation, which this end has started, is to be started once more.
+func (r *roamer) unheard(a Attempt, now time.Time) bool {
+	return r.starts && a.Tried == 0 && r.have.Keepalive != 0 && r.have.LastHandshake.IsZero() && !a.Since.IsZero() &&
+		a.Again < startAgain && now.Sub(a.Since) >= time.Duration(a.Again+1)*startRetry
 }
 
 // at is the address of the candidate whose turn it is.
