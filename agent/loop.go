@@ -19,31 +19,33 @@ const (
 	healthFast  = 50 * time.Millisecond  // in the first moments, when somebody waits for the first handshake
 	fastEach    = time.Millisecond       // and more for each peer: looking at all of them takes a while
 	fastFor     = 3 * time.Second
+	healthMove  = 250 * time.Millisecond // while pairs move to a new generation: traffic flows, nobody waits
 	soonFor     = 5 * time.Minute
 )
 
 // A loop owns the host. Everything in it belongs to the goroutine of Run.
 type loop struct {
 	Config
-	agent   *Agent
-	me      self
-	plan    *planned // nil before there is one
-	seen    observation
-	health  health
-	healing healing
-	work    work
-	trouble trouble
-	link    link
-	saver   *saver
-	pace    pace
-	events  events
-	built   peers.Generation // the newest one whose interface this host had
-	kept    peers.Moved      // how far this host is with leaving a generation, as on disk
-	trials  trials
-	scout   *scout
-	briefed briefed
-	clock   clock
-	retreat retreat
+	agent    *Agent
+	me       self
+	plan     *planned // nil before there is one
+	seen     observation
+	health   health
+	healing  healing
+	work     work
+	trouble  trouble
+	link     link
+	saver    *saver
+	pace     pace
+	events   events
+	built    peers.Generation // the newest one whose interface this host had
+	kept     peers.Moved      // how far this host is with leaving a generation, as on disk
+	trials   trials
+	building building
+	scout    *scout
+	briefed  briefed
+	clock    clock
+	retreat  retreat
 	// keptGuard is the digest of the guard that is on disk, or on its way there.
 	keptGuard string
 
@@ -112,6 +114,9 @@ func (l *loop) wait(now time.Time) time.Duration {
 	if l.plan == nil {
 		due = l.seen.tried.Add(resyncEvery)
 	}
+	if at := l.building.at; at.After(l.seen.tried) {
+		due = earlier(due, at)
+	}
 	return max(0, due.Sub(now))
 }
 
@@ -121,6 +126,8 @@ func (l *loop) healthPause(now time.Time) time.Duration {
 		return healthEvery
 	}
 	switch {
+	case now.Sub(l.health.eager) < fastFor && l.plan.want.Leaving() != 0:
+		return healthMove
 	case now.Sub(l.health.eager) < fastFor:
 		return healthFast + time.Duration(len(l.plan.want.Peers))*fastEach
 	case now.Sub(l.health.hopeful) < soonFor:

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/warren-mesh/warren/agent/failpoint"
 	"github.com/warren-mesh/warren/agent/store"
@@ -111,7 +112,7 @@ func (l *loop) makeKeys() {
 	var problems []peers.Problem
 	made := false
 	for _, in := range l.plan.want.Interfaces {
-		if _, have := l.me.keys[in.Generation]; have || !l.plan.fresh {
+		if _, have := l.me.keys[in.Generation]; have || !l.plan.fresh || l.early(in.Generation, time.Now()) {
 			continue
 		}
 		failpoint.Reach(failpoint.PlanHeard)
