@@ -12,7 +12,7 @@ const GuardTable = "warren"
 
 // guardEdition goes up when the same Guard is made into other rules than before, so that a newer agent
 // replaces the table that an older one has left.
-const guardEdition = 3
+const guardEdition = 4
 
 // A Guard is what must be in the nftables table of a host. The table is replaced as a whole and at once.
 // An empty guard has no table.

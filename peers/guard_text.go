@@ -35,10 +35,12 @@ func (g Guard) String() string {
 	}
 	if g.notes() {
 		t.chain("knocked", "update @knocks_ipv4 { ip saddr }", "update @knocks_ipv6 { ip6 saddr }")
-		t.base("knocks", "input", "mangle", g.knockRules()...)
 	}
 	if g.Wall != nil {
-		t.wall(g.Wall)
+		t.wall(g.Wall, g.knockRules())
+	}
+	if g.Wall == nil || len(g.Wall.Inside) == 0 {
+		t.outside(g.knockRules())
 	}
 	t.line(0, "}")
 	return t.String()
@@ -70,7 +72,14 @@ func (t *guardText) rules(rules []string) {
 	t.line(1, "}")
 }
 
-func (t *guardText) wall(w *Wall) {
+// outside prints the chain of packets that come from outside of the tunnels.
+func (t *guardText) outside(rules []string) {
+	if len(rules) > 0 {
+		t.base("outside", "prerouting", "raw", append([]string{`iifname "wrn*" return`}, rules...)...)
+	}
+}
+
+func (t *guardText) wall(w *Wall, knocks []string) {
 	t.nat(w.NAT)
 	away := `oifname "wrn*" return`
 	if w.Policy != nil {
@@ -79,7 +88,7 @@ func (t *guardText) wall(w *Wall) {
 	}
 	switch {
 	case len(w.Inside) > 0:
-		t.keepIn(w, away)
+		t.keepIn(w, away, knocks)
 	case w.Policy != nil:
 		t.base("leave", "postrouting", "srcnat + 10", away)
 	}
@@ -108,7 +117,7 @@ func familyOf(ipv6 bool) string {
 const wireguard = " @th,64,32 { 16777216, 33554432, 50331648, 67108864 }"
 
 // keepIn prints what keeps packets in tunnels.
-func (t *guardText) keepIn(w *Wall, away string) {
+func (t *guardText) keepIn(w *Wall, away string, knocks []string) {
 	ports := fmt.Sprintf("{ %d, %d }", w.Ports[0], w.Ports[1])
 	leaked := []string{`oifname "lo" return`}
 	if w.Doubled {
@@ -116,8 +125,7 @@ func (t *guardText) keepIn(w *Wall, away string) {
 	}
 	t.chain("spoofed", `iifname "lo" return`, "udp dport "+ports+wireguard+" return", `counter name "`+CounterSpoofed+`" drop`)
 	t.chain("leaked", append(leaked, "udp sport "+ports+wireguard+" return", `counter name "`+CounterLeaked+`" drop`)...)
-	t.base("spoof", "prerouting", "raw",
-		append([]string{`iifname "wrn*" return`}, verdicts("saddr", w.Inside, "goto spoofed")...)...)
+	t.outside(append(knocks, verdicts("saddr", w.Inside, "goto spoofed")...))
 	t.base("leave", "postrouting", "srcnat + 10", append([]string{away}, verdicts("daddr", w.Inside, "goto leaked")...)...)
 }
 

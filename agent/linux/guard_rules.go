@@ -21,6 +21,7 @@ type ruleChain struct {
 type compiled struct {
 	sets   []*set
 	chains []*ruleChain
+	knocks []rule // what notes where handshakes are begun
 }
 
 // compile makes a guard into rules. What they are, Guard.String says in the words of nft(8).
@@ -31,11 +32,14 @@ func compile(g peers.Guard) *compiled {
 			rule{clamp(expr.MetaKeyIIFNAME)}, rule{clamp(expr.MetaKeyOIFNAME)}))
 	}
 	if g.Knocks != [2]uint16{} {
-		c.knocks(g.Knocks)
+		c.note(g.Knocks)
 	}
 	if g.Wall != nil {
 		c.translate(g.Wall.NAT)
 		c.wall(g.Wall)
+	}
+	if g.Wall == nil || len(g.Wall.Inside) == 0 {
+		c.outside()
 	}
 	return c
 }
@@ -57,9 +61,20 @@ func setsOf(g peers.Guard) (out []*nftables.Set) {
 	return out
 }
 
-// knocks notes where first messages of handshakes come from.
-func (c *compiled) knocks(ports [2]uint16) {
-	var note, first []rule
+// outside makes the chain of packets that come from outside of the tunnels, with more rules behind those that note
+// handshakes. It is one for all of them, as a chain costs each packet more than a few rules.
+func (c *compiled) outside(more ...rule) {
+	rules := slices.Concat(c.knocks, more)
+	if len(rules) == 0 {
+		return
+	}
+	c.chains = append(c.chains, hook("outside", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw,
+		append([]rule{{via(expr.MetaKeyIIFNAME, ours), then(expr.VerdictReturn, "")}}, rules...)...))
+}
+
+// note has first messages of handshakes noted.
+func (c *compiled) note(ports [2]uint16) {
+	var note []rule
 	for i, set := range knockSets() {
 		ipv6 := i == 1
 		note = append(note, rule{
@@ -68,11 +83,10 @@ func (c *compiled) knocks(ports [2]uint16) {
 	}
 	for _, port := range ports {
 		if port != 0 {
-			first = append(first, rule{knock(port), then(expr.VerdictGoto, "knocked")})
+			c.knocks = append(c.knocks, rule{knock(port), then(expr.VerdictGoto, "knocked")})
 		}
 	}
-	c.chains = append(c.chains, plain("knocked", note...),
-		hook("knocks", nftables.ChainHookInput, *nftables.ChainPriorityMangle, first...))
+	c.chains = append(c.chains, plain("knocked", note...))
 }
 
 // What the first message of a handshake looks like: the length of the whole datagram, and how it begins

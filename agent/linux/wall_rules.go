@@ -55,9 +55,9 @@ func (c *compiled) keepIn(w *peers.Wall, away rule) {
 			rule{count(peers.CounterSpoofed), then(expr.VerdictDrop, "")}),
 		plain("leaked", append(leaked,
 			rule{onUDP(srcPort, w.Ports...), wireguard(), pass},
-			rule{count(peers.CounterLeaked), then(expr.VerdictDrop, "")})...),
-		hook("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw,
-			append([]rule{{via(expr.MetaKeyIIFNAME, ours), pass}}, decided(w.Inside, true, then(expr.VerdictGoto, "spoofed"))...)...),
+			rule{count(peers.CounterLeaked), then(expr.VerdictDrop, "")})...))
+	c.outside(decided(w.Inside, true, then(expr.VerdictGoto, "spoofed"))...)
+	c.chains = append(c.chains,
 		hook("leave", nftables.ChainHookPostrouting, afterSourceNAT,
 			append([]rule{away}, decided(w.Inside, false, then(expr.VerdictGoto, "leaked"))...)...))
 }
