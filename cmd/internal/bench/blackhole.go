@@ -41,47 +41,67 @@ func blackholeRows(ctx context.Context, s settings) ([]Row, error) {
 	if err := rest(ctx, calm); err != nil {
 		return nil, err
 	}
-	agent := m.Agent("shop")
-	before, said := processRSS(agent.PID()), len(agent.Log())
-	cpu := processCPU(agent.PID())
-	if err := l.Host(lab.DefaultController).Cut(); err != nil {
+	alone := aloneness{agent: m.Agent("shop")}
+	if err := alone.measure(ctx, l, s.black); err != nil {
 		return nil, err
 	}
-	last, most := before, before
-	for end := time.Now().Add(s.black); time.Now().Before(end); {
-		if err := rest(ctx, min(time.Minute, time.Until(end))); err != nil {
-			return nil, err
-		}
-		last = processRSS(agent.PID())
-		most = max(most, last)
-		fmt.Fprintf(os.Stderr, "RSS %.2f MB, %d lines\n", float64(last)/1e6, strings.Count(agent.Log()[said:], "\n"))
-	}
-	cpu = processCPU(agent.PID()) - cpu
 	counts, err := packets.Stop()
 	if err != nil {
 		return nil, err
 	}
-	total, lines := load.Total(counts), strings.Count(agent.Log()[said:], "\n")
-	away := s.black.String() + " without the controller: "
-	grown := float64(last - before)
+	away, total := s.black.String()+" without the controller: ", load.Total(counts)
+	return append(alone.rows(away, s.black), Row{
+		What: away + "packets lost between two hosts", Target: "0",
+		Measured: fmt.Sprintf("%d of %d", total.Lost, total.Sent), OK: total.Lost == 0 && total.Sent > 0,
+	}), nil
+}
+
+// An aloneness is what the time without a controller does to an agent.
+type aloneness struct {
+	agent              *lab.Daemon
+	before, last, most int64 // bytes of RSS
+	cpu                time.Duration
+	lines              int // of log
+}
+
+// measure takes the controller away, and looks at the agent once a minute.
+func (a *aloneness) measure(ctx context.Context, l *lab.Lab, black time.Duration) error {
+	said := len(a.agent.Log())
+	cpu := processCPU(a.agent.PID())
+	a.before = processRSS(a.agent.PID())
+	if err := l.Host(lab.DefaultController).Cut(); err != nil {
+		return err
+	}
+	a.last, a.most = a.before, a.before
+	for end := time.Now().Add(black); time.Now().Before(end); {
+		if err := rest(ctx, min(time.Minute, time.Until(end))); err != nil {
+			return err
+		}
+		a.last = processRSS(a.agent.PID())
+		a.most = max(a.most, a.last)
+		a.lines = strings.Count(a.agent.Log()[said:], "\n")
+		fmt.Fprintf(os.Stderr, "RSS %.2f MB, %d lines\n", float64(a.last)/1e6, a.lines)
+	}
+	a.cpu = processCPU(a.agent.PID()) - cpu
+	return nil
+}
+
+func (a *aloneness) rows(away string, black time.Duration) []Row {
+	grown := float64(a.last - a.before)
 	return []Row{
 		{
 			What: away + "growth of the agent's RSS (in between, at most)", Target: "< 2 MB", OK: grown < maxGrowth,
-			Measured: fmt.Sprintf("%.1f MB (%.1f MB) from %.1f MB", grown/1e6, float64(most-before)/1e6, float64(before)/1e6),
+			Measured: fmt.Sprintf("%.1f MB (%.1f MB) from %.1f MB", grown/1e6, float64(a.most-a.before)/1e6, float64(a.before)/1e6),
 		},
 		{
 			What: away + "lines in its log", Target: "< 100",
-			Measured: fmt.Sprint(lines), OK: lines < maxLines,
+			Measured: fmt.Sprint(a.lines), OK: a.lines < maxLines,
 		},
 		{
 			What: away + "CPU of the agent", Target: "",
-			Measured: fmt.Sprintf("%.2f %%", 100*cpu.Seconds()/s.black.Seconds()), OK: true,
+			Measured: fmt.Sprintf("%.2f %%", 100*a.cpu.Seconds()/black.Seconds()), OK: true,
 		},
-		{
-			What: away + "packets lost between two hosts", Target: "0",
-			Measured: fmt.Sprintf("%d of %d", total.Lost, total.Sent), OK: total.Lost == 0 && total.Sent > 0,
-		},
-	}, nil
+	}
 }
 
 // rest waits.
