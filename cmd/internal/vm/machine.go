@@ -46,6 +46,7 @@ func modules() []string {
 	return []string{
 		"wireguard", "tun", "veth", "bridge", "dummy", "vrf", "sch_netem", "sch_tbf", "nf_tables", "nft_ct", "nft_nat",
 		"nft_masq", "nft_chain_nat", "nft_reject_inet", "nft_objref", "nft_dup_ipv4", "nft_dup_ipv6",
+		"nft_queue", "nfnetlink_queue",
 	}
 }
 
