@@ -58,15 +58,21 @@ func candidates(local []netip.Addr, pinned []peers.Endpoint, port uint16, overla
 	return out[:min(len(out), maxCandidates)]
 }
 
-// overlays are addresses that are not the host's own, or not for long: the ranges of the mesh, and the virtual address
+// overlays are addresses that are not the host's own, or not for long: the ranges of the mesh, and the virtual addresses
 // of its site.
 func (l *loop) overlays() []netip.Prefix {
 	if l.plan == nil {
 		return nil
 	}
 	out := []netip.Prefix{l.plan.want.Mesh.Overlay, l.plan.want.Mesh.Overlay6}
-	if own := l.plan.want.OwnSite(); own != nil && own.Virtual.IsValid() {
-		out = append(out, netip.PrefixFrom(own.Virtual, own.Virtual.BitLen()))
+	own := l.plan.want.OwnSite()
+	if own == nil {
+		return out
+	}
+	for _, a := range []netip.Addr{own.Virtual, own.Virtual6} {
+		if a.IsValid() {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
 	}
 	return out
 }

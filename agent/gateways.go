@@ -25,7 +25,7 @@ func (l *loop) choose(want *peers.Plan) {
 		return
 	}
 	if v.virtual {
-		want.Virtual = own.Virtual
+		want.Virtual, want.Virtual6 = own.Virtual, own.Virtual6
 	}
 	if v.double == "" {
 		return

@@ -92,8 +92,9 @@ type SetSite struct {
 	Name     string       `json:"name"`
 	Prefixes []SitePrefix `json:"prefixes,omitempty"`
 	Gateways []string     `json:"gateways,omitempty"`
-	Virtual  netip.Addr   `json:"virtual_ip,omitzero"` // see Site
-	LANCheck []netip.Addr `json:"lan_check,omitempty"` // see Site
+	Virtual  netip.Addr   `json:"virtual_ip,omitzero"`  // see Site
+	Virtual6 netip.Addr   `json:"virtual_ip6,omitzero"` // see Site
+	LANCheck []netip.Addr `json:"lan_check,omitempty"`  // see Site
 }
 
 // RemoveSite removes a site that no host and no valid token uses.

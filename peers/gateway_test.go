@@ -69,6 +69,10 @@ func TestVirtualAddress(t *testing.T) {
 	moved := held
 	moved.Link = "eth0"
 	p.Virtual = netip.MustParseAddr("10.20.0.1")
+	own6 := peers.Local{Prefix: prefixes("fd20::2/64")[0], Link: "lan0"}
+	held6 := peers.Local{Prefix: prefixes("fd20::1/128")[0], Link: "lan0", Virtual: true}
+	both := p
+	both.Virtual6 = netip.MustParseAddr("fd20::1")
 	for name, c := range map[string]struct {
 		local []peers.Local
 		plan  peers.Plan
@@ -83,13 +87,21 @@ func TestVirtualAddress(t *testing.T) {
 			p,
 			"address del 10.20.0.1/32 dev eth0 label wrn:vip\naddress add 10.20.0.1/32 dev lan0 label wrn:vip",
 		},
-		"no more": {[]peers.Local{own, held}, planOf(t, threeSites(t), "shop"), "address del 10.20.0.1/32 dev lan0 label wrn:vip"},
+		"no more":             {[]peers.Local{own, held}, planOf(t, threeSites(t), "shop"), "address del 10.20.0.1/32 dev lan0 label wrn:vip"},
+		"both":                {[]peers.Local{own, own6}, both, "address add 10.20.0.1/32 dev lan0 label wrn:vip\naddress add fd20::1/128 dev lan0 metric 7828078"},
+		"one of two is there": {[]peers.Local{own, own6, held}, both, "address add fd20::1/128 dev lan0 metric 7828078"},
+		"IPv6 no more":        {[]peers.Local{own, own6, held, held6}, p, "address del fd20::1/128 dev lan0 metric 7828078"},
 	} {
 		s.Local = c.local
 		if got := lines(peers.Diff(s, c.plan)); got != c.want {
 			t.Errorf("%s:\n%s\nwant\n%s", name, got, c.want)
 		}
 	}
+	s.Local, s.IPv6 = []peers.Local{own, own6, held}, false
+	if got := lines(peers.Diff(s, both)); strings.Contains(got, "fd20::1") {
+		t.Errorf("a host without IPv6 is to have a virtual address of it: %s", got)
+	}
+	s.IPv6 = true
 	s.Local, s.Doubling = []peers.Local{own, held}, peers.Table{There: true, Digest: "x"}
 	all := lines(peers.Diff(s, peers.Plan{}))
 	for _, want := range []string{"address del 10.20.0.1/32 dev lan0 label wrn:vip", "nft delete tables ip, ip6 warren-double"} {
@@ -175,12 +187,24 @@ func TestVirtualRules(t *testing.T) {
 			t.Errorf("%s with gateways %v: %v", a, gateways, err)
 		}
 	}
-	inv = after(t, inv, set("10.20.0.1", "warehouse"))
+	for a, ok := range map[string]bool{
+		"fd20::1": true, "fd20::ffff:ffff:ffff:ffff": true, "fd20::": false, "fd21::1": false, "10.20.0.2": false, "fd20::1%lan0": false,
+	} {
+		op := set("10.20.0.1", "warehouse")
+		op.Prefixes, op.Virtual6 = networks("10.20.0.0/24", "fd20::/64"), netip.MustParseAddr(a)
+		_, err := inv.Apply(peers.Change{At: inv.Mesh.Created, By: "admin:anna", Op: op})
+		if (err == nil) != ok {
+			t.Errorf("%s as the one of IPv6: %v", a, err)
+		}
+	}
+	both := set("10.20.0.1", "warehouse")
+	both.Prefixes, both.Virtual6 = networks("10.20.0.0/24", "fd20::/64"), netip.MustParseAddr("fd20::1")
+	inv = after(t, inv, both)
 	for host, want := range map[string]bool{"warehouse": true, "shop": false} {
 		p := planOf(t, inv, host)
 		for _, s := range p.Sites {
-			if s.Virtual.IsValid() != want {
-				t.Errorf("%s is told of %v", host, s.Virtual)
+			if s.Virtual.IsValid() != want || s.Virtual6.IsValid() != want {
+				t.Errorf("%s is told of %v, %v", host, s.Virtual, s.Virtual6)
 			}
 		}
 	}

@@ -144,9 +144,10 @@ type Site struct {
 	Name     string       `json:"name"`
 	Prefixes []SitePrefix `json:"prefixes,omitempty"`
 	Gateways []string     `json:"gateways,omitempty"` // host names, in order of priority
-	// Virtual is the address, on the LAN, of whichever gateway acts; invalid for none. It is for LANs that cannot
-	// learn by themselves which gateway to send to.
-	Virtual netip.Addr `json:"virtual_ip,omitzero"`
+	// Virtual and Virtual6 are the addresses, on the LAN, of whichever gateway acts, by family; invalid for none. They
+	// are for LANs that cannot learn by themselves which gateway to send to.
+	Virtual  netip.Addr `json:"virtual_ip,omitzero"`
+	Virtual6 netip.Addr `json:"virtual_ip6,omitzero"`
 	// LANCheck are addresses of the LAN that each gateway asks whether they are there. One that hears of none of them has
 	// lost its LAN, whatever the carrier of its link says.
 	LANCheck []netip.Addr `json:"lan_check,omitempty"`

@@ -139,8 +139,8 @@ func (d *draft) unaskable(op SetSite, i int) string {
 		return fmt.Sprintf("is the first or the last address of %v, which no host can have", op.Prefixes[within].Prefix)
 	case slices.Index(op.LANCheck, a) != i:
 		return "is there twice"
-	case a == op.Virtual:
-		return "is the virtual address, which the gateways have themselves"
+	case a == op.Virtual || a == op.Virtual6:
+		return "is a virtual address, which the gateways have themselves"
 	}
 	for _, name := range op.Gateways {
 		h, ok := d.next.HostNamed(name)

@@ -36,8 +36,9 @@ type Plan struct {
 	// Loose lets packets for other sites leave by any way while there is no tunnel: the host's operator wants no
 	// leak guard.
 	Loose bool `json:"-"`
-	// Virtual is the virtual address of the host's own site, while the host has to have it.
-	Virtual netip.Addr `json:"-"`
+	// Virtual and Virtual6 are the virtual addresses of the host's own site, while the host has to have them.
+	Virtual  netip.Addr `json:"-"`
+	Virtual6 netip.Addr `json:"-"`
 	// Doubling is which packets the host sends a second time.
 	Doubling Doubling `json:"-"`
 	// Lost are peers that somebody else has removed from an interface of this host. It starts their handshakes, too.

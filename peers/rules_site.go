@@ -25,39 +25,40 @@ func (op SetSite) apply(d *draft) {
 			d.refuse("gateway-twice", where, "", "host %q is named twice", name)
 		}
 	}
-	d.checkVirtual(at, op)
+	d.checkVirtual(at+"/virtual_ip", op, op.Virtual, false)
+	d.checkVirtual(at+"/virtual_ip6", op, op.Virtual6, true)
 	d.checkLANCheck(at, op)
 	d.putSite(Site{
 		Name: op.Name, Prefixes: slices.Clone(op.Prefixes), Gateways: slices.Clone(op.Gateways), Virtual: op.Virtual,
-		LANCheck: slices.Clone(op.LANCheck),
+		Virtual6: op.Virtual6, LANCheck: slices.Clone(op.LANCheck),
 	})
 }
 
-// checkVirtual checks the virtual address of a site: one of its LAN, of which no host is known to have it.
-func (d *draft) checkVirtual(site string, op SetSite) {
-	at := site + "/virtual_ip"
-	if !op.Virtual.IsValid() {
+// checkVirtual checks a virtual address of a site: one of its LAN, of which no host is known to have it.
+func (d *draft) checkVirtual(at string, op SetSite, virtual netip.Addr, six bool) {
+	if !virtual.IsValid() {
 		return
 	}
-	within := slices.IndexFunc(op.Prefixes, func(p SitePrefix) bool { return p.Prefix.IsValid() && p.Prefix.Contains(op.Virtual) })
+	within := slices.IndexFunc(op.Prefixes, func(p SitePrefix) bool { return p.Prefix.IsValid() && p.Prefix.Contains(virtual) })
 	switch {
-	case !op.Virtual.Is4():
-		d.refuse("virtual-ip", at, "", "%v is no IPv4 address: there are no virtual addresses of another kind yet", op.Virtual)
+	case virtual.Is6() != six:
+		d.refuse("virtual-ip", at, "", "%v is of the other family: virtual_ip is an IPv4 address, virtual_ip6 an IPv6 address", virtual)
 		return
 	case within < 0:
-		d.refuse("virtual-ip", at, "warren site show "+op.Name, "%v is in no network of the site", op.Virtual)
+		d.refuse("virtual-ip", at, "warren site show "+op.Name, "%v is in no network of the site", virtual)
 		return
 	case len(op.Gateways) == 0:
 		d.refuse("virtual-ip", at, "warren site set "+op.Name+" --gateway HOST",
-			"%v would be nobody's: the site has no gateway", op.Virtual)
+			"%v would be nobody's: the site has no gateway", virtual)
 	}
-	if r := RangeOf(op.Prefixes[within].Prefix); r.First == op.Virtual || r.Last == op.Virtual {
+	// The first one of a network is that of all its routers, in IPv6 (RFC 4291 section 2.6.1), which has no broadcast.
+	if r := RangeOf(op.Prefixes[within].Prefix); r.First == virtual || r.Last == virtual && !six {
 		d.refuse("virtual-ip", at, "", "%v is the first or the last address of %v, which no host can have",
-			op.Virtual, op.Prefixes[within].Prefix)
+			virtual, op.Prefixes[within].Prefix)
 	}
 	for _, h := range d.next.SortedHosts() {
-		if slices.ContainsFunc(h.Endpoints, func(e Endpoint) bool { return e.Address.Addr() == op.Virtual }) {
-			d.refuse("virtual-ip", at, "", "%v is the address of host %q", op.Virtual, h.Name)
+		if slices.ContainsFunc(h.Endpoints, func(e Endpoint) bool { return e.Address.Addr() == virtual }) {
+			d.refuse("virtual-ip", at, "", "%v is the address of host %q", virtual, h.Name)
 		}
 	}
 }

@@ -88,6 +88,7 @@ type PlanSite struct {
 	// Networks are those of Prefixes in their order, with what only hosts of the site itself are told.
 	Networks []SitePrefix `json:"networks,omitempty"`
 	Virtual  netip.Addr   `json:"virtual_ip,omitzero"` // on the LAN, of the gateway that acts; only told to hosts of the site
+	Virtual6 netip.Addr   `json:"virtual_ip6,omitzero"`
 	LANCheck []netip.Addr `json:"lan_check,omitempty"` // that its gateways ask; only told to hosts of the site
 }
 
@@ -111,7 +112,9 @@ func (inv *Inventory) planSites() []PlanSite {
 				byName[h.Name] = id
 			}
 		}
-		site := PlanSite{Name: s.Name, Prefixes: s.Known(), Networks: s.Prefixes, Virtual: s.Virtual, LANCheck: s.LANCheck}
+		site := PlanSite{
+			Name: s.Name, Prefixes: s.Known(), Networks: s.Prefixes, Virtual: s.Virtual, Virtual6: s.Virtual6, LANCheck: s.LANCheck,
+		}
 		for _, name := range s.Gateways {
 			if id, ok := byName[name]; ok {
 				site.Gateways = append(site.Gateways, id)
@@ -134,7 +137,7 @@ func (pl *Planner) sitesOf(h *Host) []PlanSite {
 		case s.Name == h.Site:
 			out = append(out, s)
 		case role.Meets(pl.roles.lan(s.Name)):
-			s.Networks, s.Virtual, s.LANCheck = nil, netip.Addr{}, nil
+			s.Networks, s.Virtual, s.Virtual6, s.LANCheck = nil, netip.Addr{}, netip.Addr{}, nil
 			out = append(out, s)
 		}
 	}

@@ -57,7 +57,7 @@ func (f *Fake) doBeside(step peers.Step) bool {
 	case peers.RestoreRedirects:
 		f.redirects, f.redirected = true, false
 	case peers.SetVirtual:
-		f.locals = append(f.locals, peers.Local{Prefix: netip.PrefixFrom(s.Address, 32), Link: s.Link, Virtual: true})
+		f.locals = append(f.locals, peers.Local{Prefix: netip.PrefixFrom(s.Address, s.Address.BitLen()), Link: s.Link, Virtual: true})
 	case peers.DelVirtual:
 		f.locals = slices.DeleteFunc(f.locals, func(l peers.Local) bool { return l.Virtual && l.Prefix.Addr() == s.Address })
 	default:

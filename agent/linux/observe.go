@@ -107,6 +107,7 @@ func (k *Kernel) addresses(s *peers.State, own map[int]string) error {
 		return fmt.Errorf("read addresses: %v", err)
 	}
 	names := maps.Clone(own)
+	var six map[metred]bool // asked for where there is something to ask for
 	for i := range all {
 		a := &all[i]
 		prefix := prefixOf(a.IPNet)
@@ -120,11 +121,18 @@ func (k *Kernel) addresses(s *peers.State, own map[int]string) error {
 				ours = true
 			}
 		}
-		if !ours {
-			s.Local = append(s.Local, peers.Local{
-				Prefix: prefix, Link: k.nameOf(a.LinkIndex, names), Virtual: a.Label == peers.VirtualLabel,
-			})
+		if ours {
+			continue
 		}
+		if mayBeVirtual6(a, prefix) && six == nil {
+			if six, err = virtual6(); err != nil {
+				return err
+			}
+		}
+		s.Local = append(s.Local, peers.Local{
+			Prefix: prefix, Link: k.nameOf(a.LinkIndex, names),
+			Virtual: a.Label == peers.VirtualLabel || six[metred{a.LinkIndex, prefix.Addr()}],
+		})
 	}
 	return nil
 }

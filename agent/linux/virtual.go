@@ -22,6 +22,9 @@ func (k *Kernel) setVirtual(s peers.SetVirtual) error {
 	if link == nil {
 		return fmt.Errorf("there is no interface %s", s.Link)
 	}
+	if s.Address.Is6() {
+		return k.setVirtual6(link, s.Address)
+	}
 	address := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(s.Address, 32)), Label: peers.VirtualLabel}
 	if err := k.wrote(k.rt.AddrReplace(link, address)); err != nil {
 		return explain(err)
@@ -33,6 +36,9 @@ func (k *Kernel) delVirtual(s peers.DelVirtual) error {
 	link, err := k.lookup(s.Link)
 	if err != nil || link == nil {
 		return err
+	}
+	if s.Address.Is6() {
+		return k.delVirtual6(link, s.Address)
 	}
 	address := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(s.Address, 32)), Label: peers.VirtualLabel}
 	return gone(k.wrote(k.rt.AddrDel(link, address)))
