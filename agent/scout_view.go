@@ -21,7 +21,7 @@ func (s *scout) status(own *peers.PlanSite) []wire.SiteStatus {
 		c := s.choices[site.Name]
 		row := wire.SiteStatus{Site: site.Name, Acting: s.brief.names[c.Gateway], Moves: s.moves[site.Name], Since: since(c.At)}
 		if own != nil && own.Name == site.Name && site.Name == s.brief.home {
-			row.Virtual, row.Holds = own.Virtual, s.brief.holds
+			row.Virtual, row.Virtual6, row.Holds = own.Virtual, own.Virtual6, s.brief.holds
 			row.LANCheck = s.lanStatus(time.Now())
 		}
 		for _, id := range site.Gateways {

@@ -30,7 +30,7 @@ func siteView(inv *peers.Inventory, name string) wire.SiteView {
 	s := inv.Sites[name]
 	v := wire.SiteView{
 		Name: name, Prefixes: []wire.SiteNetwork{}, Gateways: append([]string{}, s.Gateways...), Hosts: []string{}, Virtual: s.Virtual,
-		LANCheck: append([]netip.Addr{}, s.LANCheck...),
+		Virtual6: s.Virtual6, LANCheck: append([]netip.Addr{}, s.LANCheck...),
 	}
 	for _, p := range s.Prefixes {
 		v.Prefixes = append(v.Prefixes, wire.SiteNetwork{Prefix: p.Prefix, As: p.As, SNAT: p.SNAT})
@@ -169,11 +169,14 @@ func amend(op peers.SetSite, order wire.SiteOrder) (peers.SetSite, error) {
 	if order.LANCheck != nil {
 		op.LANCheck = order.LANCheck
 	}
-	switch {
-	case order.NoVirt:
-		op.Virtual = netip.Addr{}
-	case order.Virtual.IsValid():
+	if order.NoVirt {
+		op.Virtual, op.Virtual6 = netip.Addr{}, netip.Addr{}
+	}
+	if order.Virtual.IsValid() {
 		op.Virtual = order.Virtual
+	}
+	if order.Virtual6.IsValid() {
+		op.Virtual6 = order.Virtual6
 	}
 	return op, nil
 }

@@ -51,6 +51,21 @@ func TestSites(t *testing.T) {
 	if !slices.Equal(r.Site.Prefixes, []wire.SiteNetwork{aliased}) || !slices.Equal(r.Site.Gateways, []string{"gw2"}) {
 		t.Fatalf("another way: %+v", r.Site)
 	}
+	six := netip.MustParseAddr("fd20::1")
+	refuses("virtual-ip", http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{Virtual6: six})
+	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{
+		Prefixes: []wire.SiteNetwork{network("fd20::/64")}, Virtual6: six, Virtual: netip.MustParseAddr("192.168.1.1"),
+	}, &r)
+	if r.Site.Virtual6 != six || !r.Site.Virtual.IsValid() {
+		t.Fatalf("virtual addresses: %+v", r.Site)
+	}
+	r = wire.SiteResult{}
+	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{
+		Remove: []netip.Prefix{netip.MustParsePrefix("fd20::/64")}, NoVirt: true,
+	}, &r)
+	if r.Site.Virtual6.IsValid() || r.Site.Virtual.IsValid() {
+		t.Fatalf("no virtual addresses: %+v", r.Site)
+	}
 	check := []netip.Addr{netip.MustParseAddr("192.168.1.9")}
 	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{LANCheck: check}, &r)
 	s.must(http.MethodPatch, wire.PathSites+"/shop", wire.SiteOrder{Why: "nothing"}, &r)

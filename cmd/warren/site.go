@@ -22,7 +22,7 @@ Two sites that have the same network need an alias each, by which the mesh knows
 network of the same size. 192.168.1.7 is reached as 10.61.1.7 then, by the other site as well.
 
 Where a site has several gateways, hosts elsewhere find out by themselves which one works. Its LAN has to be told:
-give it a --virtual-ip and make that the LAN's route to the mesh, or let the LAN's own means (VRRP) do it.
+give it a --virtual-ip, one of each family, and make that the LAN's route to the mesh, or let the LAN's own means (VRRP) do it.
 
 A gateway notices by itself that its link to the LAN is down. That the LAN is cut off behind the next switch it
 notices where --lan-check names hosts of the LAN that are always on, such as a switch or a server: each gateway asks
@@ -124,18 +124,11 @@ func (a *app) siteSet() *cobra.Command {
 			"  warren site set warehouse --lan-check 10.20.0.9 --lan-check 10.20.0.10",
 		ValidArgsFunction: a.completeSites,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if none && order.Gateways != nil {
-				return cli.Usage("warren site set --help", "--gateway and --no-gateways exclude each other")
+			err := completeSet(&order, none)
+			if err == nil {
+				order.Within, err = parseWithin(within)
 			}
-			if none {
-				order.Gateways = []string{}
-			}
-			if order.Prefixes == nil && order.Remove == nil && order.Gateways == nil && !order.Virtual.IsValid() && !order.NoVirt &&
-				order.LANCheck == nil {
-				return cli.Usage("warren site set --help", "nothing to change")
-			}
-			var err error
-			if order.Within, err = parseWithin(within); err != nil {
+			if err != nil {
 				return err
 			}
 			return a.orderSite(cmd, http.MethodPatch, sitePath(args[0]), order)
@@ -144,10 +137,26 @@ func (a *app) siteSet() *cobra.Command {
 	a.siteFlags(cmd, &order)
 	addWithin(cmd, &within)
 	cmd.Flags().Var((*prefixList)(&order.Remove), "remove-prefix", "take a network away, by its `PREFIX` or its alias; repeatable")
-	cmd.Flags().BoolVar(&order.NoVirt, "no-virtual-ip", false, "the site has no virtual address any more")
-	cmd.MarkFlagsMutuallyExclusive("virtual-ip", "no-virtual-ip")
+	cmd.Flags().BoolVar(&order.NoVirt, "no-virtual-ip", false, "the site has no virtual addresses any more")
 	cmd.Flags().BoolVar(&none, "no-gateways", false, "no host forwards for the site any more")
 	return cmd
+}
+
+// completeSet checks what is to be set of a site; none says that it is to have no gateways.
+func completeSet(order *wire.SiteOrder, none bool) error {
+	const hint = "warren site set --help"
+	virtual := order.Virtual.IsValid() || order.Virtual6.IsValid()
+	switch {
+	case none && order.Gateways != nil:
+		return cli.Usage(hint, "--gateway and --no-gateways exclude each other")
+	case order.NoVirt && virtual:
+		return cli.Usage(hint, "--virtual-ip and --no-virtual-ip exclude each other")
+	case none:
+		order.Gateways = []string{}
+	case order.Prefixes == nil && order.Remove == nil && order.Gateways == nil && order.LANCheck == nil && !virtual && !order.NoVirt:
+		return cli.Usage(hint, "nothing to change")
+	}
+	return nil
 }
 
 // orderSite has a site made or changed, and tells what comes of it.
@@ -168,8 +177,8 @@ func (a *app) siteFlags(cmd *cobra.Command, order *wire.SiteOrder) {
 	f.Var(&snatFlag{order}, "snat", "to the --prefix before it, packets of the mesh come from the gateway")
 	f.Lookup("snat").NoOptDefVal = "true"
 	f.StringArrayVar(&order.Gateways, "gateway", nil, "a `HOST` that forwards, the first one first; repeatable")
-	f.Var(&addressFlag{&order.Virtual}, "virtual-ip",
-		"an `ADDRESS` of the LAN, of whichever gateway acts: send there what is for the mesh")
+	f.Var(&virtualFlag{order}, "virtual-ip",
+		"an `ADDRESS` of the LAN, of whichever gateway acts: send there what is for the mesh; one of IPv4, one of IPv6")
 	f.Var(&checkFlag{order: order}, "lan-check",
 		"an `ADDRESS` of the LAN that gateways ask whether it is there; all of them, up to 4; none for no check")
 	f.BoolVar(&order.DryRun, "dry-run", false, "only tell what would come of it")
@@ -183,19 +192,6 @@ func sitePath(name string) string { return wire.PathSites + "/" + url.PathEscape
 // tidySite makes empty lists of missing ones.
 func tidySite(s *wire.SiteView) {
 	s.Prefixes, s.Gateways, s.Hosts, s.LANCheck = listed(s.Prefixes), listed(s.Gateways), listed(s.Hosts), listed(s.LANCheck)
-}
-
-// addressFlag is a flag for one address.
-type addressFlag struct{ a *netip.Addr }
-
-func (f *addressFlag) Type() string   { return "address" }
-func (f *addressFlag) String() string { return "" }
-
-func (f *addressFlag) Set(text string) (err error) {
-	if *f.a, err = netip.ParseAddr(text); err != nil {
-		return errNoAddress
-	}
-	return nil
 }
 
 // prefixList is a flag that may be there several times.

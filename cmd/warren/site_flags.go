@@ -121,3 +121,29 @@ func (f *checkFlag) Set(text string) error {
 	f.order.LANCheck = append(f.order.LANCheck, a)
 	return nil
 }
+
+// A virtualFlag names the virtual address of a family.
+type virtualFlag struct{ order *wire.SiteOrder }
+
+// Type is what the flag takes.
+func (f *virtualFlag) Type() string { return "address" }
+
+// String is empty: there is no default.
+func (f *virtualFlag) String() string { return "" }
+
+// Set takes one of each family.
+func (f *virtualFlag) Set(text string) error {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return errNoAddress
+	}
+	to := &f.order.Virtual
+	if a.Is6() {
+		to = &f.order.Virtual6
+	}
+	if to.IsValid() {
+		return errors.New("there is one of this family already")
+	}
+	*to = a
+	return nil
+}

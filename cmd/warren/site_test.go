@@ -47,7 +47,10 @@ func siteRoutes(mux *http.ServeMux, empty bool) {
 		}
 		answer(w, wire.SiteResult{
 			Applied: !order.DryRun, Revision: 43,
-			Site:  wire.SiteView{Name: order.Name, Prefixes: order.Prefixes, Gateways: order.Gateways, Hosts: []string{"warehouse"}, LANCheck: order.LANCheck},
+			Site: wire.SiteView{
+				Name: order.Name, Prefixes: order.Prefixes, Gateways: order.Gateways, Hosts: []string{"warehouse"},
+				LANCheck: order.LANCheck, Virtual: order.Virtual, Virtual6: order.Virtual6,
+			},
 			Flows: []peers.FlowChange{{From: []string{"shop"}, To: []string{"10.20.0.0/24"}, Opens: []peers.Service{{Protocol: peers.AnyProtocol}}}},
 			Hosts: []string{"shop"}, Pending: pendingFor(order.Within),
 		})

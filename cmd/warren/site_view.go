@@ -28,8 +28,8 @@ func viewSite(p *cli.Page, s *wire.SiteView) {
 		cli.F("gateways", "%s", strings.Join(s.Gateways, ", ")),
 		cli.F("hosts", "%s", strings.Join(s.Hosts, ", ")),
 	)
-	if s.Virtual.IsValid() {
-		p.Fields(cli.F("virtual address", "%v, of the gateway that acts", s.Virtual))
+	if virtual := addresses(s.Virtual, s.Virtual6); virtual != "" {
+		p.Fields(cli.F("virtual address", "%s, of the gateway that acts", virtual))
 	}
 	if len(s.LANCheck) > 0 {
 		p.Fields(cli.F("LAN check", "gateways ask %s whether the LAN is there", addresses(s.LANCheck...)))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/warren-mesh/warren/cmd/internal/cli"
@@ -31,12 +30,13 @@ func viewGateways(p *cli.Page, s *wire.Status) {
 				others = append(others, g.Host+" "+g.Why)
 			}
 		}
-		virtual := ""
-		if site.Virtual.IsValid() {
-			virtual = fmt.Sprintf("%v is elsewhere", site.Virtual)
-			if site.Holds {
-				virtual = fmt.Sprintf("%v is here", site.Virtual)
-			}
+		virtual := addresses(site.Virtual, site.Virtual6)
+		switch {
+		case virtual == "":
+		case site.Holds:
+			virtual += " is here"
+		default:
+			virtual += " is elsewhere"
 		}
 		rows = append(rows, []any{site.Site, acting, cli.AgoOf(p.Now, site.Since), strings.Join(others, "; "), virtual})
 	}

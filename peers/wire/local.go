@@ -69,7 +69,8 @@ type SiteStatus struct {
 	Since    *time.Time      `json:"since"`  // when that changed last; null for never since the agent has started
 	Moves    uint64          `json:"moves"`  // how often it has changed since then
 	Virtual  netip.Addr      `json:"virtual_ip,omitzero"`
-	Holds    bool            `json:"holds,omitempty"` // this host has the virtual address
+	Virtual6 netip.Addr      `json:"virtual_ip6,omitzero"`
+	Holds    bool            `json:"holds,omitempty"` // this host has the virtual addresses
 	Gateways []GatewayStatus `json:"gateways"`        // in order of priority
 	// LANCheck are the addresses that this host asks, as a gateway of the site, whether its LAN is there.
 	LANCheck []LANCheckStatus `json:"lan_check,omitempty"`

@@ -16,6 +16,7 @@ type SiteView struct {
 	Gateways []string      `json:"gateways" doc:"hosts, in order of priority"`
 	Hosts    []string      `json:"hosts"    doc:"that belong to it"`
 	Virtual  netip.Addr    `json:"virtual_ip,omitzero" doc:"on the LAN, of the gateway that acts" required:"false"`
+	Virtual6 netip.Addr    `json:"virtual_ip6,omitzero" doc:"the same, of IPv6" required:"false"`
 	LANCheck []netip.Addr  `json:"lan_check" doc:"of the LAN, which each gateway asks whether they are there"`
 }
 
@@ -33,7 +34,8 @@ type SiteOrder struct {
 	Remove   []netip.Prefix `json:"remove,omitzero"    required:"false" maxItems:"256" doc:"prefixes to take away"`
 	Gateways []string       `json:"gateways,omitzero"  required:"false" maxItems:"64" doc:"all of them, in order of priority"`
 	Virtual  netip.Addr     `json:"virtual_ip,omitzero" required:"false" doc:"on the LAN, of the gateway that acts"`
-	NoVirt   bool           `json:"no_virtual_ip,omitempty" doc:"there is to be no such address any more"`
+	Virtual6 netip.Addr     `json:"virtual_ip6,omitzero" required:"false" doc:"the same, of IPv6"`
+	NoVirt   bool           `json:"no_virtual_ip,omitempty" doc:"there is to be no such address any more, of either family"`
 	LANCheck []netip.Addr   `json:"lan_check,omitzero"  required:"false" maxItems:"16" doc:"all that gateways ask; [] for none"`
 	DryRun   bool           `json:"dry_run,omitempty"  doc:"only tell what would come of it"`
 	Why      string         `json:"why,omitempty"      maxLength:"500" doc:"for the audit log"`

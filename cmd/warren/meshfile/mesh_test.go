@@ -26,6 +26,7 @@ sites:
   warehouse:
     prefixes: [10.20.0.0/24, "fd20::/64"]
     gateways: wh-gw1
+    virtual_ip6: fd20::1
     lan_check: [10.20.0.9, "fd20::9"]
 hosts:
   till-3: {labels: {role: till, floor: 1}}
@@ -47,6 +48,7 @@ sites:
   warehouse:
     prefixes: [10.20.0.0/24, fd20::/64]
     gateways: [wh-gw1]
+    virtual_ip6: fd20::1
     lan_check: [10.20.0.9, fd20::9]
 hosts:
   till-3:
@@ -69,7 +71,7 @@ func TestParseMesh(t *testing.T) {
 	}
 	for at, line := range map[string]int{
 		"mesh/mtu": 1, "mesh/schedule/windows/0": 4, "site/shop": 6, "site/warehouse/prefixes/1": 8, "site/warehouse/gateways/0": 9,
-		"site/warehouse/lan_check/1": 10, "host/till-3/labels": 12, "policy/flows/0/to/0": 16, "elsewhere": 0,
+		"site/warehouse/lan_check/1": 11, "host/till-3/labels": 13, "policy/flows/0/to/0": 17, "elsewhere": 0,
 	} {
 		if got := f.Line(at); got != line {
 			t.Errorf("%s stands in line %d, want %d", at, got, line)
