@@ -35,6 +35,16 @@ func TestVirtual6(t *testing.T) {
 		w.other.Do(func() { is = neighbourMAC(t, virtual) == own })
 		return is
 	})
+	w.Do(func() {
+		c, err := net.Dial("udp6", "[fd66::2]:7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if from := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr(); from == virtual {
+			t.Errorf("packets come from %v", from)
+		}
+	})
 	held := peers.Local{Prefix: netip.PrefixFrom(virtual, 128), Link: "lan1", Virtual: true}
 	foreign := peers.Local{Prefix: netip.MustParsePrefix("fd66::8/128"), Link: "lan1"}
 	w.Do(func() {
@@ -55,16 +65,6 @@ func TestVirtual6(t *testing.T) {
 			t.Errorf("%+v, want %+v and %+v", l, held, foreign)
 		}
 	}
-	w.Do(func() {
-		c, err := net.Dial("udp6", "[fd66::2]:7")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if from := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr(); from == virtual {
-			t.Errorf("packets come from %v", from)
-		}
-	})
 	plan := planFor(1)
 	plan.Virtual6 = virtual
 	for _, step := range peers.Diff(s, plan) {
