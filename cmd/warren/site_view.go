@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/warren-mesh/warren/cmd/internal/cli"
@@ -8,6 +9,11 @@ import (
 )
 
 func viewSites(p *cli.Page, sites []wire.SiteView) {
+	heading := []string{"SITE", "NETWORKS", "GATEWAYS", "HOSTS"}
+	checked := slices.ContainsFunc(sites, func(s wire.SiteView) bool { return len(s.LANCheck) > 0 })
+	if checked {
+		heading = append(heading, "LAN CHECK")
+	}
 	var rows [][]any
 	for i := range sites {
 		s := &sites[i]
@@ -15,11 +21,15 @@ func viewSites(p *cli.Page, sites []wire.SiteView) {
 		for _, n := range s.Prefixes {
 			networks = append(networks, networkText(&n))
 		}
-		rows = append(rows, []any{
+		row := []any{
 			cli.Cell{Text: s.Name, Tone: cli.Bold}, strings.Join(networks, ", "), strings.Join(s.Gateways, ", "), names(s.Hosts),
-		})
+		}
+		if checked {
+			row = append(row, addresses(s.LANCheck...))
+		}
+		rows = append(rows, row)
 	}
-	p.Grid([]string{"SITE", "NETWORKS", "GATEWAYS", "HOSTS"}, rows)
+	p.Grid(heading, rows)
 }
 
 func viewSite(p *cli.Page, s *wire.SiteView) {
