@@ -204,17 +204,21 @@ func decoders() map[string]func(string, json.RawMessage) (Op, error) {
 		RemoveAdmin{}.Kind():      decodeAs[RemoveAdmin],
 		StartGeneration{}.Kind():  decodeAs[StartGeneration],
 		RetireGeneration{}.Kind(): decodeAs[RetireGeneration],
-		SetSchedule{}.Kind():      decodeAs[SetSchedule],
-		OrderRekey{}.Kind():       decodeAs[OrderRekey],
-		SucceedHost{}.Kind():      decodeAs[SucceedHost],
-		RekeyMesh{}.Kind():        decodeAs[RekeyMesh],
-		SucceedMesh{}.Kind():      decodeAs[SucceedMesh],
-		SetPolicy{}.Kind():        decodeAs[SetPolicy],
-		LabelHost{}.Kind():        decodeAs[LabelHost],
-		Apply{}.Kind():            decodeAs[Apply],
-		ConfirmApply{}.Kind():     decodeAs[ConfirmApply],
-		TakeBack{}.Kind():         decodeAs[TakeBack],
-		DrainHost{}.Kind():        decodeAs[DrainHost],
+
+		HoldGeneration{}.Kind(): decodeAs[HoldGeneration], ReleaseGeneration{}.Kind(): decodeAs[ReleaseGeneration],
+		DropGeneration{}.Kind(): decodeAs[DropGeneration],
+
+		SetSchedule{}.Kind():  decodeAs[SetSchedule],
+		OrderRekey{}.Kind():   decodeAs[OrderRekey],
+		SucceedHost{}.Kind():  decodeAs[SucceedHost],
+		RekeyMesh{}.Kind():    decodeAs[RekeyMesh],
+		SucceedMesh{}.Kind():  decodeAs[SucceedMesh],
+		SetPolicy{}.Kind():    decodeAs[SetPolicy],
+		LabelHost{}.Kind():    decodeAs[LabelHost],
+		Apply{}.Kind():        decodeAs[Apply],
+		ConfirmApply{}.Kind(): decodeAs[ConfirmApply],
+		TakeBack{}.Kind():     decodeAs[TakeBack],
+		DrainHost{}.Kind():    decodeAs[DrainHost],
 	}
 }
 

@@ -114,7 +114,7 @@ func (d *differ) wantRoute(out []Route, r Route, foreign []Foreign) []Route {
 // wayTo is the interface that traffic to a peer takes: that of the newest generation on which it has
 // answered, or the oldest that both have while it has answered on none. It never goes back: traffic that
 // has taken the next generation once does so although its interface was lost, because the other end may
-// have left the older one. nil where there is none.
+// have left the older one. To a generation that is held nothing moves that has not. nil where there is none.
 func (d *differ) wayTo(peer *Peer) *Interface {
 	var way *Interface
 	moved := d.plan.Moved.HasRouted(peer.ID)
@@ -124,7 +124,7 @@ func (d *differ) wayTo(peer *Peer) *Interface {
 		if !ok || !d.has(in) {
 			continue
 		}
-		if way == nil || moved || d.proven(in, k) {
+		if way == nil || moved || d.proven(in, k) && (!in.Held || d.leads(peer, in.Name)) {
 			way = in
 		}
 	}

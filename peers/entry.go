@@ -115,6 +115,7 @@ func (e Entry) Hosts() (ids []HostID, all bool) {
 	}
 	switch e.Kind {
 	case SetMesh{}.Kind(), StartGeneration{}.Kind(), RetireGeneration{}.Kind(),
+		HoldGeneration{}.Kind(), ReleaseGeneration{}.Kind(), DropGeneration{}.Kind(),
 		RekeyMesh{}.Kind(), SucceedMesh{}.Kind(), SetSchedule{}.Kind():
 		all = len(e.Objects) > 0
 	case Apply{}.Kind(), TakeBack{}.Kind():

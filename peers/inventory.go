@@ -54,6 +54,7 @@ type Mesh struct {
 	MTU         int              `json:"mtu"`      // of the tunnel interfaces, bytes
 	Keepalive   int              `json:"keepalive"`
 	Created     time.Time        `json:"created"`
+	Dropped     *DroppedMark     `json:"dropped,omitempty"`  // the rotation that was given up last
 	Generations []GenerationMark `json:"generations"`        // one, or two while a rotation runs, ascending
 	NextIndex   uint32           `json:"next_index"`         // where the search for a free address begins
 	Schedule    *Schedule        `json:"schedule,omitempty"` // of rotations
@@ -67,6 +68,8 @@ type Mesh struct {
 type GenerationMark struct {
 	Number  Generation `json:"number"`
 	Started time.Time  `json:"started"`
+	// Held is the revision at which it was held, so that no more traffic moves to it; 0 while it is not.
+	Held Revision `json:"held,omitempty"`
 	// Grace is for how many seconds the rotation to it waits for hosts that are away; 0: as long as the mesh has it.
 	Grace int `json:"grace,omitempty"`
 }

@@ -1,6 +1,7 @@
 package peers_test
 
 import (
+	"slices"
 	"time"
 
 	"github.com/warren-mesh/warren/peers"
@@ -22,7 +23,7 @@ func (m *model) event() {
 	m.now = m.now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(m.t, "ms")) * time.Millisecond)
 	switch rapid.SampledFrom([]string{
 		"live", "live", "live", "tell", "turn", "turn", "save", "report", "hear", "hear", "shake", "shakes", "shakes",
-		"confirm", "retire", "retire", "controller", "controller", "fault",
+		"confirm", "retire", "retire", "controller", "controller", "fault", "hold", "hold",
 	}).Draw(m.t, "event") {
 	case "live": // what mostly happens to a host, without anything in between
 		m.tell(h)
@@ -53,9 +54,15 @@ func (m *model) event() {
 		arrive(m.t, &m.told, func(t telling) { t.to.retire(t.g, t.retired...) })
 	case "controller":
 		if m.rotation == nil {
-			m.record(peers.StartGeneration{Number: m.inv.Mesh.Current() + 1})
+			m.record(peers.StartGeneration{Number: m.inv.Mesh.NextGeneration()})
 		}
 		m.settle()
+	case "hold":
+		// Half of them come when some host, of which nobody may have heard, has moved traffic already.
+		late := rapid.Bool().Draw(m.t, "late")
+		if m.rotation != nil && m.inv.Mesh.Generations[1].Held == 0 && (!late || slices.ContainsFunc(m.machines, (*machine).hasMoved)) {
+			m.record(peers.HoldGeneration{Number: m.inv.Mesh.Current()})
+		}
 	case "fault":
 		m.fault(h)
 	}

@@ -217,6 +217,17 @@ func (m *machine) sightings() (out []peers.Sighting) {
 	return out
 }
 
+func (m *machine) hasMoved() bool { return m.plan != nil && len(m.plan.Moved.Routed) > 0 }
+
+// holds is the revision of the plan on disk, where it holds the newer generation and the host does.
+func (m *machine) holds() peers.Revision {
+	want := m.plan.Remaining()
+	if m.saved == nil || !m.fresh || !m.saved.Holds(m.kernel.state()) || !want.Holds(m.kernel.state()) {
+		return 0
+	}
+	return m.saved.Revision
+}
+
 // announced are the keys that the agent reports, once it has interfaces with them.
 func (m *machine) announced(mesh string) (out []peers.HostKey) {
 	for g, own := range m.own {

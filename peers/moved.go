@@ -9,6 +9,7 @@ import (
 // generation is gone. The host keeps it with its plan; a controller never sends it in one.
 type Moved struct {
 	From    Generation `json:"from"`
+	To      Generation `json:"to,omitempty"`      // 0 where an older version has written it
 	Routed  []HostID   `json:"routed,omitempty"`  // traffic to these takes the next generation; ascending
 	Retired []HostID   `json:"retired,omitempty"` // with these it is over, at both ends; ascending
 }
@@ -33,8 +34,8 @@ func (p *Plan) Newest() Generation {
 func (p Plan) WithMoved(all ...Moved) Plan {
 	p.Moved = Moved{}
 	for _, m := range all {
-		if g := p.Leaving(); g != 0 && m.From == g {
-			p.Moved = Moved{From: g, Routed: union(p.Moved.Routed, m.Routed), Retired: union(p.Moved.Retired, m.Retired)}
+		if g := p.Leaving(); g != 0 && m.From == g && (m.To == 0 || m.To == p.Newest()) {
+			p.Moved = Moved{From: g, To: p.Newest(), Routed: union(p.Moved.Routed, m.Routed), Retired: union(p.Moved.Retired, m.Retired)}
 		}
 	}
 	return p
@@ -43,7 +44,7 @@ func (p Plan) WithMoved(all ...Moved) Plan {
 // Route notes that traffic to some peers takes the newest generation.
 func (p Plan) Route(ids ...HostID) Plan {
 	if g := p.Leaving(); g != 0 {
-		p.Moved = Moved{From: g, Routed: union(p.Moved.Routed, ids), Retired: p.Moved.Retired}
+		p.Moved = Moved{From: g, To: p.Newest(), Routed: union(p.Moved.Routed, ids), Retired: p.Moved.Retired}
 	}
 	return p
 }
@@ -53,7 +54,7 @@ func (p Plan) Route(ids ...HostID) Plan {
 // leaving, any more or yet, is none of its business.
 func (p Plan) Retire(g Generation, ids ...HostID) Plan {
 	if g != 0 && p.Leaving() == g {
-		p.Moved = Moved{From: g, Routed: union(p.Moved.Routed, ids), Retired: union(p.Moved.Retired, ids)}
+		p.Moved = Moved{From: g, To: p.Newest(), Routed: union(p.Moved.Routed, ids), Retired: union(p.Moved.Retired, ids)}
 	}
 	return p
 }

@@ -106,6 +106,8 @@ type Interface struct {
 	// key that counts is that of Plan.Private.
 	Public key.Public `json:"public"`
 	Since  time.Time  `json:"since,omitzero"` // when the generation began
+	// Held has no more traffic move to the generation: the rotation to it may be given up.
+	Held bool `json:"held,omitempty"`
 }
 
 // A Peer is another host as all hosts see it: the record does not depend on who reads it, so that it is

@@ -109,6 +109,7 @@ func (pl *Planner) Alone(id HostID) (Plan, error) {
 		g := mark.Number
 		p.Interfaces = append(p.Interfaces, Interface{
 			Generation: g, Name: g.Link(), Port: h.Port + uint16(g.Slot()), MTU: m.MTU, Public: h.Key(g), Since: mark.Started,
+			Held: mark.Held != 0,
 		})
 	}
 	return p, nil

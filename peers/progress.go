@@ -39,6 +39,7 @@ const (
 	WaitKey     WaitReason = "no-key"    // it has not announced its key
 	WaitAnswer  WaitReason = "no-answer" // it and another one do not reach each other on the next generation
 	WaitTraffic WaitReason = "traffic"   // its traffic has not moved
+	WaitHold    WaitReason = "no-hold"   // it has not said that it holds the newer generation, which is to be given up
 )
 
 // A Presence says whether a host is connected to the controller.

@@ -29,6 +29,7 @@ type Rotation struct {
 type rotating struct {
 	id      HostID
 	able    bool     // to retire pairs one by one
+	holds   Revision // of the plan with which it holds the newer generation; 0 while it has not said so
 	retired []HostID // in the order in which it happened
 }
 
@@ -88,7 +89,7 @@ func (r *Rotation) at(id HostID) int {
 // is forgotten where nothing has followed from it yet: it says it again if it is still so.
 func (r *Rotation) Begin(id HostID, able bool) {
 	i := r.at(id)
-	r.hosts[i].able = able
+	r.hosts[i].able, r.hosts[i].holds = able, 0
 	for j := range r.said[i] {
 		r.forget(i, j, sawAnswer|sawRoute)
 	}

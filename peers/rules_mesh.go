@@ -110,7 +110,7 @@ func (op StartGeneration) apply(d *draft) {
 	if len(m.Generations) != 1 {
 		d.refuse("rotation-running", at, "warren rotate status", "a rotation to generation %d is running", m.Current())
 	}
-	if op.Number != m.Current()+1 {
+	if op.Number != m.NextGeneration() {
 		d.refuse("generation-order", at, "", "generation %d does not follow on %d", op.Number, m.Current())
 	}
 	if op.Grace != 0 {
@@ -126,6 +126,10 @@ func (op RetireGeneration) apply(d *draft) {
 		d.refuse("generation-order", fmt.Sprintf("generation/%d", op.Number), "warren rotate status",
 			"generation %d is not the older one of two", op.Number)
 		return
+	}
+	if m.Generations[1].Held != 0 {
+		d.refuse("generation-held", fmt.Sprintf("generation/%d", m.Current()), "warren rotate status",
+			"generation %d is held: it may be the one that goes", m.Current())
 	}
 	for i, id := range op.Behind {
 		if h, ok := d.host(id); ok && hasKey(h.Keys, m.Current()) || slices.Contains(op.Behind[:i], id) {

@@ -34,8 +34,6 @@ func (e Entry) Tell() string {
 		return fmt.Sprintf("admin %s is let in, with the identity %s", op.Name, op.Identity)
 	case RemoveAdmin:
 		return fmt.Sprintf("admin %s is locked out", op.Name)
-	case StartGeneration:
-		return op.tell()
 	case RetireGeneration:
 		return e.tellRetired(op)
 	case OrderRekey, SucceedHost:
