@@ -178,7 +178,7 @@ func (l *loop) forget() {
 	l.trials.of = nil
 	l.retreat.forget()
 	l.trouble = trouble{}
-	l.link, l.built, l.kept, l.keptGuard = link{}, 0, peers.Moved{}, ""
+	l.link, l.built, l.kept, l.keptHeld, l.keptGuard = link{}, 0, peers.Moved{}, 0, ""
 	l.Prober.Answer(nil, nil)
 }
 

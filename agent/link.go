@@ -126,7 +126,7 @@ func (l *loop) keepControllers() {
 func (l *loop) hello() wire.Hello {
 	return wire.Hello{
 		Protocol: wire.Protocol, Session: l.link.session, Version: l.Version, Backend: l.Kernel.Backend(),
-		Port: l.Port, Endpoints: l.link.local, Keys: l.me.signed, Gate: peers.GateVersion, Retires: true,
+		Port: l.Port, Endpoints: l.link.local, Keys: l.me.signed, Gate: peers.GateVersion, Retires: true, Holds: true,
 	}
 }
 
@@ -139,6 +139,7 @@ func (l *loop) report(problems []peers.Problem, s *wire.Status) {
 		Problems: &problems, Generation: s.Generation, Backend: s.Backend, Keys: l.me.signed, Peers: l.peerReports(),
 	}
 	r.Gateway = l.scout.report()
+	r.Holds = l.holds()
 	r.Heir, r.Pin = l.me.heir, l.me.member.NextPin
 	if l.plan != nil && l.plan.applied {
 		r.Revision = l.plan.want.Revision

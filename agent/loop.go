@@ -46,6 +46,8 @@ type loop struct {
 	briefed  briefed
 	clock    clock
 	retreat  retreat
+	// keptHeld is the revision of the plan on disk, where the newer generation is held in it.
+	keptHeld peers.Revision
 	// keptGuard is the digest of the guard that is on disk, or on its way there.
 	keptGuard string
 

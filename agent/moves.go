@@ -28,6 +28,15 @@ func (l *loop) noteMoves(want peers.Plan) {
 	l.Log.Info("traffic has moved to the next generation", "generation", uint64(newest), "peers", len(moved))
 }
 
+// holds is the revision of the plan on disk in which the newer generation is held, where none of this host's traffic takes
+// that: 0 otherwise. After a restart none will either.
+func (l *loop) holds() peers.Revision {
+	if l.plan == nil || !l.plan.want.Holds(l.seen.state) || len(l.kept.Routed)+len(l.kept.Retired) > 0 {
+		return 0
+	}
+	return l.keptHeld
+}
+
 // routed reports whether all traffic to a peer takes the generation of an interface. Of the newest one in
 // a rotation it is said only when that is on disk.
 func (l *loop) routed(in *peers.Interface, id peers.HostID, at place) bool {

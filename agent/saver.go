@@ -136,7 +136,7 @@ func (s *saver) save() (ok bool) {
 	default:
 	}
 	select {
-	case s.results <- saving{err: err, moved: p.received.Moved}:
+	case s.results <- saving{err: err, moved: p.received.Moved, held: p.received.HeldAt()}:
 	default:
 	}
 	return err == nil && errGuard == nil
@@ -172,6 +172,7 @@ func (s *saver) saveGuard() error {
 type saving struct {
 	err   error
 	moved peers.Moved // of the plan
+	held  peers.Revision
 }
 
 // saved takes over how keeping the plan went.
@@ -184,7 +185,7 @@ func (l *loop) saved(r saving) {
 		l.trouble.set(fromDisk, p)
 	} else {
 		failpoint.Kept(l.kept, r.moved)
-		l.kept = r.moved
+		l.kept, l.keptHeld = r.moved, r.held
 		l.trouble.set(fromDisk)
 		l.trouble.drop(fromFiles, codePlan, codeFallback, codePins)
 	}

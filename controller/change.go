@@ -113,7 +113,7 @@ func (c *Controller) publishFeed(ctx context.Context, inv *peers.Inventory, e pe
 	if err := c.feed.Publish(inv, e); err != nil {
 		return err
 	}
-	if e.Kind == (peers.RetireGeneration{}).Kind() {
+	if e.Kind == (peers.RetireGeneration{}).Kind() || e.Kind == (peers.DropGeneration{}).Kind() {
 		return c.reloadSecrets(ctx, inv)
 	}
 	return nil

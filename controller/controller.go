@@ -62,6 +62,7 @@ type Controller struct {
 	sessions  sessions
 	book      *report.Book
 	moves     moves
+	dropped   peers.Generation // whose secret is known to be gone, too
 	destroyed peers.Generation // up to which secrets are known to be gone; belongs to Run
 	limits    limits
 	schedule  scheduler

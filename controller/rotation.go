@@ -2,17 +2,13 @@ package controller
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/warren-mesh/warren/controller/failpoint"
 	"github.com/warren-mesh/warren/peers"
-	"github.com/warren-mesh/warren/peers/key"
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
@@ -30,6 +26,8 @@ type moves struct {
 	now   *peers.Rotation // nil while none runs
 	runs  map[peers.HostID]string
 	ables map[peers.HostID]bool // to retire pairs one by one
+	// holders are the hosts that know how to hold a generation.
+	holders map[peers.HostID]bool
 }
 
 // watch begins to watch the rotation that runs in the mesh, if there is one and it is not watched yet.
@@ -52,8 +50,9 @@ func (m *moves) hello(id peers.HostID, h *wire.Hello) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.runs == nil {
-		m.runs, m.ables = map[peers.HostID]string{}, map[peers.HostID]bool{}
+		m.runs, m.ables, m.holders = map[peers.HostID]string{}, map[peers.HostID]bool{}, map[peers.HostID]bool{}
 	}
+	m.holders[id] = h.Holds
 	if m.runs[id] == h.Session && m.ables[id] == h.Retires {
 		return
 	}
@@ -94,6 +93,7 @@ func (m *moves) forget(id peers.HostID) {
 	defer m.mu.Unlock()
 	delete(m.runs, id)
 	delete(m.ables, id)
+	delete(m.holders, id)
 }
 
 // settle settles pairs and gives the hosts that have one to retire.
@@ -152,7 +152,7 @@ func (c *Controller) begin(
 		if begun = wanted(inv); !begun {
 			return nil, nil
 		}
-		g := inv.Mesh.Current() + 1
+		g := inv.Mesh.NextGeneration()
 		if len(inv.Mesh.Generations) == 1 { // otherwise it is refused
 			if err := c.makeSecret(ctx, g); err != nil {
 				return nil, err
@@ -164,27 +164,6 @@ func (c *Controller) begin(
 		c.log.Info("rotation started", "generation", uint64(inv.Mesh.Current()), "by", by, "why", order.Why)
 	}
 	return inv, err
-}
-
-// makeSecret makes the secret of a generation, unless an earlier attempt got as far as that, or another controller.
-func (c *Controller) makeSecret(ctx context.Context, g peers.Generation) error {
-	_, err := c.vault.Fetch(ctx, vaultSecret(g))
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	secret, err := key.NewSecret(rand.Reader)
-	if err != nil {
-		return fmt.Errorf("make a secret: %v", err)
-	}
-	err = c.vault.Create(ctx, map[string][]byte{vaultSecret(g): []byte(secret.Expose())})
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return ledgerFault(err)
-	}
-	failpoint.Reach(failpoint.SecretMade)
-	return nil
 }
 
 // Rotation is how far the rotation is, if one runs.
@@ -208,6 +187,9 @@ func (c *Controller) rotationView(inv *peers.Inventory) wire.RotationView {
 	}
 	ends := newest.Started.Add(inv.Mesh.RotationGrace())
 	v.Previous, v.GraceEnds = &marks[0].Number, &ends
+	if v.Held = isHeld(inv); v.Held {
+		_, p.Waiting, _ = c.moves.held(inv, c.presence(inv, time.Now()))
+	}
 	for _, w := range p.Waiting {
 		page := c.book.Of(w.Host.ID)
 		v.Waiting = append(v.Waiting, wire.RotationWait{
@@ -243,6 +225,8 @@ func why(w peers.Wait, problems []peers.Problem) string {
 		return "it is not connected to the controller"
 	case peers.WaitAnswer:
 		return "no handshake on the new generation with " + others
+	case peers.WaitHold:
+		return "it has not said yet that it moves no traffic to the new keys"
 	case peers.WaitTraffic:
 		return "its traffic still takes the old generation to " + others
 	}
@@ -261,7 +245,11 @@ func (c *Controller) rotate(ctx context.Context, now time.Time) {
 		c.sessions.toRetire(id)
 	}
 	inv := c.Inventory()
-	if p, runs := c.moves.progress(inv, c.presence(inv, now)); runs && (p.Settled || p.Gone) {
+	if isHeld(inv) {
+		if err := c.giveUp(ctx, now); err != nil {
+			c.log.Error("cannot give up the rotation", "error", err)
+		}
+	} else if p, runs := c.moves.progress(inv, c.presence(inv, now)); runs && (p.Settled || p.Gone) {
 		if err := c.retire(ctx); err != nil {
 			c.log.Error("cannot end the rotation", "error", err)
 		}
@@ -294,7 +282,7 @@ func (c *Controller) retire(ctx context.Context) error {
 	var summary string
 	what := func(inv *peers.Inventory) (peers.Op, error) {
 		p, runs := c.moves.progress(inv, c.presence(inv, time.Now()))
-		if !runs || !p.Settled && !p.Gone {
+		if !runs || !p.Settled && !p.Gone || isHeld(inv) {
 			return nil, nil
 		}
 		op := peers.RetireGeneration{Number: inv.Mesh.Generations[0].Number, Behind: behind(inv)}
@@ -342,37 +330,6 @@ func summarise(inv *peers.Inventory, p peers.Progress, behind []peers.HostID, no
 		}
 	}
 	return out
-}
-
-// destroySecrets destroys the secret of the generation before the oldest one in use. Those before it were
-// destroyed when that was the oldest; a start of the controller looks once.
-func (c *Controller) destroySecrets(ctx context.Context) error {
-	over := c.Inventory().Mesh.Generations[0].Number - 1
-	if over == 0 || c.destroyed >= over {
-		return nil
-	}
-	_, err := c.vault.Fetch(ctx, vaultSecret(over))
-	if err == nil {
-		err = c.vault.Destroy(ctx, vaultSecret(over))
-		if err == nil {
-			failpoint.Reach(failpoint.SecretDestroyed)
-			c.log.Info("destroyed the secret of a generation that is over", "generation", uint64(over))
-		}
-	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		c.destroyed = over
-		return nil
-	}
-	return err
-}
-
-// reloadSecrets lets the feed derive the pre-shared keys of the generations in use.
-func (c *Controller) reloadSecrets(ctx context.Context, inv *peers.Inventory) error {
-	secrets, err := c.loadSecrets(ctx, &inv.Mesh)
-	if err == nil {
-		c.feed.SetSecrets(secrets)
-	}
-	return err
 }
 
 // followMoves takes in what an entry means to the rotation.

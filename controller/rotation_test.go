@@ -22,6 +22,7 @@ type mover struct {
 	*machine
 	stream *stream
 	next   peers.HostKey
+	old    bool // does not know how to hold a generation
 }
 
 // movers are machines that are connected; whether they know how to retire pairs is given for each.
@@ -44,7 +45,7 @@ func movers(t *testing.T, s *site, retires ...bool) []*mover {
 func (m *mover) open(retires bool) {
 	m.s.t.Helper()
 	h := m.hello()
-	h.Retires = retires
+	h.Retires, h.Holds = retires, !m.old
 	m.stream = m.machine.open(h)
 	m.stream.expect(wire.DownSnapshot)
 }

@@ -146,7 +146,7 @@ func (c *Controller) slot(inv *peers.Inventory, now time.Time) (slot peers.Slot,
 		return slot, false, nil
 	}
 	marks := inv.Mesh.Generations
-	slot, err = inv.Mesh.NextSlot(c.begun(marks[len(marks)-1], now), now, c.schedule.zone)
+	slot, err = inv.Mesh.NextSlot(inv.Mesh.LastRotation(c.begun(marks[len(marks)-1], now)), now, c.schedule.zone)
 	return slot, err == nil, err
 }
 

@@ -156,6 +156,9 @@ func (c *Controller) listen(ctx context.Context, s *session, in *lines) error {
 func (c *Controller) hear(ctx context.Context, id peers.HostID, r *wire.Report) {
 	c.book.Report(id, r, time.Now())
 	c.moves.hear(c.Inventory(), id, r.Peers)
+	if r.Holds != 0 {
+		c.moves.holds(id, r.Holds)
+	}
 	if !r.Pin.IsZero() {
 		c.acknowledge(id, r.Pin)
 	}

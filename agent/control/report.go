@@ -62,6 +62,10 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 		out.Pin = now.Pin
 		tell(urgent)
 	}
+	if now.Holds != before.Holds && now.Holds != 0 {
+		out.Holds = now.Holds
+		tell(pressing)
+	}
 	if now.Gateway != nil && !reflect.DeepEqual(before.Gateway, now.Gateway) {
 		out.Gateway = now.Gateway
 		tell(urgent)

@@ -53,6 +53,7 @@ type Mesh interface {
 type Rotation interface {
 	Rotation() wire.RotationView
 	Rotate(ctx context.Context, by string, order wire.RotationOrder) (wire.RotationView, error)
+	AbortRotation(ctx context.Context, by string, order wire.RotationAbort) (wire.RotationView, error)
 }
 
 // Admins are those who administer the mesh from elsewhere.

@@ -156,6 +156,13 @@ func (s *Server) rotationRoutes() {
 		v, err := rotation.Rotate(ctx, callerOf(ctx).Name, in.Body)
 		return reply(v), err
 	})
+	add(s, operation{
+		"abort-rotation", http.MethodPost, wire.PathRotationAbort,
+		"Give the rotation up that runs, before any traffic has moved", forAdmins, http.StatusAccepted,
+	}, func(ctx context.Context, in *request[wire.RotationAbort]) (*answer[wire.RotationView], error) {
+		v, err := rotation.AbortRotation(ctx, callerOf(ctx).Name, in.Body)
+		return reply(v), err
+	})
 }
 
 func (s *Server) adminRoutes() {

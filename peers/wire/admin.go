@@ -20,7 +20,10 @@ const (
 	PathMeshRekey   = "/v1/mesh/rekey"
 	PathAdmins      = "/v1/admins"
 	PathRotation    = "/v1/rotation"
-	PathMetrics     = "/metrics" // where every monitoring looks
+
+	PathRotationAbort = "/v1/rotation/abort"
+
+	PathMetrics = "/metrics" // where every monitoring looks
 )
 
 // A TokenOrder asks for an enrolment token (POST /v1/tokens).

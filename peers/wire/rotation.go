@@ -12,6 +12,12 @@ type RotationOrder struct {
 	Grace int    `json:"grace,omitempty" doc:"seconds that it waits for hosts that are away; else as the mesh has it"`
 }
 
+// A RotationAbort asks to give the rotation up that runs (POST /v1/rotation/abort).
+type RotationAbort struct {
+	Why    string `json:"why,omitempty"     maxLength:"500" doc:"for the audit log"`
+	DryRun bool   `json:"dry_run,omitempty" doc:"only say whether it is refused"`
+}
+
 // A RotationView is how far a rotation is (GET /v1/rotation). While none runs the phase is idle and there
 // are no pairs.
 type RotationView struct {
@@ -21,6 +27,7 @@ type RotationView struct {
 	Started    time.Time         `json:"started"            doc:"when the newest generation began"`
 	Pairs      RotationPairs     `json:"pairs"`
 	Waiting    []RotationWait    `json:"waiting"            doc:"hosts that others wait for"`
+	Held       bool              `json:"held,omitempty"     doc:"no more traffic moves: it is to be given up"`
 	GraceEnds  *time.Time        `json:"grace_ends"         doc:"when hosts that are away are left behind; null while none runs"`
 	Next       *time.Time        `json:"next"               doc:"of the schedule; null for none"`
 	Last       *RotationEnd      `json:"last,omitempty"     doc:"how the last one ended, where the controller remembers it"`
@@ -46,6 +53,6 @@ type RotationPairs struct {
 type RotationWait struct {
 	Host   string           `json:"host"`
 	Reason string           `json:"reason"`
-	Code   peers.WaitReason `json:"code" enum:"offline,no-key,no-answer,traffic"`
+	Code   peers.WaitReason `json:"code" enum:"offline,no-key,no-answer,traffic,no-hold"`
 	Since  time.Time        `json:"since"`
 }

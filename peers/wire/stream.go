@@ -119,6 +119,8 @@ type Hello struct {
 	Endpoints []peers.Endpoint `json:"endpoints"`         // pinned and local ones; the controller adds what it observes
 	Keys      []peers.HostKey  `json:"keys"`              // of all generations that the agent has
 	Retires   bool             `json:"retires,omitempty"` // understands DownRetire
+	// Holds says that the agent understands a generation that is held (peers.Interface).
+	Holds bool `json:"holds,omitempty"`
 	// Gate is the newest version of a plan's gate that the agent understands; 0 for agents without policies.
 	Gate int `json:"gate,omitempty"`
 }
@@ -132,9 +134,12 @@ type Report struct {
 	Backend    string           `json:"backend,omitempty"`
 	Keys       []peers.HostKey  `json:"keys,omitempty"` // of generations that are new to the controller
 	Peers      []PeerReport     `json:"peers,omitempty"`
-	Pin        key.Identity     `json:"pin,omitzero"`   // the next identity of the controller, which the host now knows
-	Heir       *Heir            `json:"heir,omitempty"` // where an admin wants the host to have a new identity
-	Gateway    *GatewayReport   `json:"gateway,omitempty"`
+	// Holds says that none of the host's traffic takes the newer generation, and none will: the plan of that revision, in
+	// which it is held, is on the host's disk.
+	Holds   peers.Revision `json:"holds,omitempty"`
+	Pin     key.Identity   `json:"pin,omitzero"`   // the next identity of the controller, which the host now knows
+	Heir    *Heir          `json:"heir,omitempty"` // where an admin wants the host to have a new identity
+	Gateway *GatewayReport `json:"gateway,omitempty"`
 }
 
 // An Heir is the next identity of a host, which the present one has signed. It has signed the keys that
