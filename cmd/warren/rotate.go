@@ -48,7 +48,7 @@ to interrupt it does not stop the rotation. Exit codes: 0 begun, or with --wait 
 	flags.BoolVar(&f.now, "now", false, "it is an emergency: needs --reason")
 	flags.StringVar(&f.grace, "grace", "", "a `TIME` that it waits for hosts that are away, 10s to 90d; else as the mesh has it")
 	addYes(cmd, &f.yes)
-	cmd.AddCommand(a.rotateStatus(), a.rotateSchedule())
+	cmd.AddCommand(a.rotateStatus(), a.rotateSchedule(), a.rotateAbort())
 	return cmd
 }
 
@@ -147,7 +147,10 @@ func viewRotation(p *cli.Page, v *wire.RotationView) {
 		cli.F("phase", "%s", phase(v.Phase)),
 		cli.F("pairs", "%d: %d proven, %d switched, %d retired", v.Pairs.Total, v.Pairs.Proven, v.Pairs.Switched, v.Pairs.Retired),
 	}
-	if v.GraceEnds != nil && len(v.Waiting) > 0 {
+	if v.Held {
+		fields = append(fields, cli.F("held", "no more traffic moves: it is given up when all who have a new key have said so"))
+	}
+	if v.GraceEnds != nil && len(v.Waiting) > 0 && !v.Held {
 		fields = append(fields, cli.F("grace", "hosts that stay away are left behind %s", cli.Until(p.Now, *v.GraceEnds)))
 	}
 	p.Fields(fields...)

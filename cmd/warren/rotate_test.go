@@ -51,6 +51,7 @@ func rotate(t *testing.T, views []wire.RotationView, interrupt string, args ...s
 	}
 	mux.HandleFunc("POST "+wire.PathRotation, show)
 	mux.HandleFunc("GET "+wire.PathRotation, show)
+	mux.HandleFunc("POST "+wire.PathRotationAbort, show)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
@@ -119,5 +120,41 @@ func TestRotateNow(t *testing.T) {
 	}
 	if code, _, diag = rotate(t, rotating(false)[1:2], "", "--now", "--reason", "stolen"); code != 0 || !strings.Contains(diag, "All hosts are online") {
 		t.Errorf("exit code %d, %s", code, diag)
+	}
+}
+
+// TestRotateAbort: it says how it went, and its exit code does.
+func TestRotateAbort(t *testing.T) {
+	held, on := rotating(false)[1], rotating(false)[1]
+	held.Held = true
+	held.Waiting = []wire.RotationWait{{Host: "till", Code: peers.WaitOffline, Reason: "it is not connected to the controller"}}
+	gone := wire.RotationView{Generation: 3, Phase: peers.PhaseIdle}
+	for _, c := range []struct {
+		name  string
+		views []wire.RotationView
+		args  []string
+		code  int
+		out   string
+		diag  string
+	}{
+		{"given up", []wire.RotationView{held, gone}, nil, 0, "given up: all hosts keep the keys of generation 3", "the word of till"},
+		{"it goes on", []wire.RotationView{held, on}, nil, cli.ExitFailed, "the rotation goes on", "the word of till"},
+		{"nobody answers", []wire.RotationView{held}, []string{"--timeout", "2s"}, cli.ExitDegraded, "no more traffic moves", "till"},
+		{"dry run", []wire.RotationView{on}, []string{"--dry-run"}, 0, "generation 4 can be given up. Nothing was changed", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, out, diag := rotate(t, c.views, "", append([]string{"abort"}, c.args...)...)
+			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(diag, c.diag) {
+				t.Errorf("exit code %d, %q, %s", code, out, diag)
+			}
+		})
+	}
+	if code, out, _ := rotate(t, []wire.RotationView{held}, "", "abort", "--timeout", "1s", "-o", "json"); code != cli.ExitDegraded ||
+		!strings.Contains(out, `"held": true`) {
+		t.Errorf("as JSON: exit code %d, %s", code, out)
+	}
+	// Who waits for the rotation hears that there will be none.
+	if code, out, _ := rotate(t, []wire.RotationView{on, gone}, "", "--wait"); code != cli.ExitFailed || !strings.Contains(out, "was given up") {
+		t.Errorf("a rotation that is waited for: exit code %d, %s", code, out)
 	}
 }

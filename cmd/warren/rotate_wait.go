@@ -129,6 +129,10 @@ func (w *rotationWait) summary(v *wire.RotationView) error {
 			viewRotation(p, v)
 			return
 		}
+		if v.Generation < w.to {
+			p.Line("The rotation to generation %d was given up: all hosts keep the keys of generation %d.", w.to, v.Generation)
+			return
+		}
 		end := v.Last
 		if end == nil || end.Generation != w.to {
 			p.Line("All hosts are on generation %d.", v.Generation)
@@ -141,8 +145,11 @@ func (w *rotationWait) summary(v *wire.RotationView) error {
 			p.Line("Left behind, until they announce a key: %s", strings.Join(end.Behind, ", "))
 		}
 	})
-	if err == nil && v.Previous != nil {
+	switch {
+	case err == nil && v.Previous != nil:
 		return cli.Exit(cli.ExitDegraded)
+	case err == nil && v.Generation < w.to:
+		return cli.Exit(cli.ExitFailed)
 	}
 	return err
 }
