@@ -85,11 +85,9 @@ func (m *model) fault(h *machine) {
 	}).Draw(m.t, "fault") {
 	case "agent":
 		h.start()
-		m.begin(h)
 	case "agent in a turn":
 		m.turn(h, rapid.IntRange(0, 12).Draw(m.t, "steps"))
 		h.start()
-		m.begin(h)
 	case "controller":
 		m.rotation = peers.NewRotation(&m.inv.Mesh)
 		for _, h := range m.machines {
@@ -99,7 +97,6 @@ func (m *model) fault(h *machine) {
 		h.reboot()
 		m.disturbed(h)
 		h.start()
-		m.begin(h)
 	case "link":
 		link := rapid.SampledFrom([]string{"wrn0", "wrn1"}).Draw(m.t, "link")
 		if m.kernelHas(h, link) {

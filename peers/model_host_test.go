@@ -30,6 +30,7 @@ type machine struct {
 
 	// The agent.
 	runs     bool
+	met      bool // by the controller
 	plan     *peers.Plan
 	fresh    bool
 	kept     peers.Moved
@@ -90,7 +91,7 @@ func (m *machine) crash() {
 // start starts the agent with what is on disk.
 func (m *machine) start() {
 	m.crash()
-	m.runs = true
+	m.runs, m.met = true, false
 	if m.saved != nil {
 		p := *m.saved
 		m.plan, m.built, m.kept = &p, p.Newest(), p.Moved

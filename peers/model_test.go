@@ -90,7 +90,15 @@ func (m *model) record(op peers.Op) {
 	}
 }
 
+// meet lets the controller hear of an agent that has started anew, before anything else from it: that may be long after.
+func (m *model) meet(h *machine) {
+	if !h.met {
+		m.begin(h)
+	}
+}
+
 func (m *model) begin(h *machine) {
+	h.met = true
 	if m.rotation != nil {
 		m.rotation.Begin(h.id, true)
 	}
@@ -101,6 +109,7 @@ func (m *model) tell(h *machine) {
 	if !h.runs {
 		return
 	}
+	m.meet(h)
 	p, err := m.inv.Plan(h.id)
 	if err != nil {
 		m.t.Fatal(err)
@@ -132,6 +141,7 @@ func (m *model) turn(h *machine, most int) {
 // report puts a report on its way.
 func (m *model) report(h *machine) {
 	if h.runs && h.plan != nil {
+		m.meet(h)
 		m.said = append(m.said, saying{from: h, says: h.sightings(), keys: h.announced(m.inv.Mesh.ID), holds: h.holds()})
 	}
 }
