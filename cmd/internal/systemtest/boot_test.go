@@ -106,6 +106,7 @@ func clockBack(w *world) {
 		w.shop.t.Errorf("status says nothing of the clock: %v", s.Problems)
 	}
 	w.shop.t.Logf("exit code %d, problems %v", code, s.Problems)
+	w.shop.diagnosed("clock", "warning", "", "timedatectl set-ntp true")
 }
 
 // withoutIPv6 boots the shop with a kernel that has none.
@@ -138,4 +139,5 @@ func withoutModule(w *world) {
 	if n := w.shop.sh("warren status | grep -c userspace"); n != "1" {
 		w.shop.t.Errorf("%s lines of status tell of the backend, want 1:\n%s", n, w.shop.sh("warren status"))
 	}
+	w.shop.diagnosed("backend", "ok", "this kernel has no WireGuard", "modprobe wireguard")
 }

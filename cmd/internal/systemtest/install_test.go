@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,16 +87,32 @@ func (m *machine) unitsKnown(units ...string) {
 // unitFindings are what the doctor has found of units, by check.
 func (m *machine) unitFindings() map[string]wire.Finding {
 	m.t.Helper()
-	r, err := m.try("warren doctor -o json")
-	var all []wire.Finding
-	if err := errors.Join(err, json.Unmarshal([]byte(r.Stdout), &all)); err != nil {
-		m.t.Fatalf("%s: warren doctor: %v\n%s%s", m.name, err, r.Stdout, r.Stderr)
-	}
 	found := map[string]wire.Finding{}
-	for _, f := range all {
+	for _, f := range m.findings() {
 		if strings.HasPrefix(f.Check, "unit/") {
 			found[f.Check] = f
 		}
 	}
 	return found
+}
+
+// diagnosed wants a check of the doctor to say something, with a remedy.
+func (m *machine) diagnosed(check, result, says, remedy string) {
+	m.t.Helper()
+	all := m.findings()
+	if !slices.ContainsFunc(all, func(f wire.Finding) bool {
+		return f.Check == check && f.Result == result && strings.Contains(f.Message, says) && strings.Contains(f.Hint, remedy)
+	}) {
+		m.t.Errorf("%s: the doctor does not say, by %s, %q and %q: %+v", m.name, check, says, remedy, all)
+	}
+}
+
+// findings are what the doctor says.
+func (m *machine) findings() (all []wire.Finding) {
+	m.t.Helper()
+	r, err := m.try("warren doctor -o json")
+	if err := errors.Join(err, json.Unmarshal([]byte(r.Stdout), &all)); err != nil {
+		m.t.Fatalf("%s: warren doctor: %v\n%s%s", m.name, err, r.Stdout, r.Stderr)
+	}
+	return all
 }
