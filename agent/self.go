@@ -84,7 +84,7 @@ func (l *loop) restorePlan(kept store.Kept, err error) []peers.Problem {
 	}
 	l.restoreRetreat(&kept.Plan)
 	l.adopt(kept.Plan, kept.Head, false)
-	l.built, l.kept, l.keptHeld = kept.Plan.Newest(), kept.Plan.Moved, kept.Plan.HeldAt()
+	l.built, l.kept, l.keptHeld = l.newestMade(&kept.Plan), kept.Plan.Moved, kept.Plan.HeldAt()
 	if kept.Fallback == nil {
 		return nil
 	}

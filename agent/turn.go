@@ -100,7 +100,7 @@ func (l *loop) take(ctx context.Context, steps []peers.Step, want *peers.Plan) b
 // done notes that the host is as planned.
 func (l *loop) done() {
 	l.plan.applied = true
-	l.built = l.plan.want.Newest()
+	l.built = l.newestMade(&l.plan.want)
 	l.pace = pace{}
 	l.trouble.set(fromApply)
 	l.wipeKeys(l.seen.state)
