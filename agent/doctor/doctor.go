@@ -81,7 +81,7 @@ func (p *patient) enrolled() wire.Finding {
 	if s.State == wire.StateUnenrolled {
 		return finding("enrolled", failed, "get a token from an admin, then: warren enroll TOKEN", "this host is not enrolled")
 	}
-	if s.Revision == 0 {
+	if s.Revision == 0 && p.plan.Revision == 0 { // one that could not be carried out yet is there; why, others say
 		return finding("enrolled", warning, "warren status", "this host is enrolled as %s and has no plan yet", s.Host)
 	}
 	return finding("enrolled", ok, "", "this host is %s in the mesh %s, site %s", s.Host, s.Mesh, s.Site)

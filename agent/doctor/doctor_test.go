@@ -261,6 +261,12 @@ func TestIllnesses(t *testing.T) {
 		}, "peer/warehouse", "failed", "since 2026-01-01T00:00:00Z", "firewall"},
 		{"peer heard but no handshake", func(p *patient) { down(p).RxBytes = 148 }, "peer/warehouse", "failed", "clocks", "firewall"},
 		{"peer nowhere", func(p *patient) { down(p); p.plan.Peers[0].Endpoints = nil }, "peer/warehouse", "failed", "not known where", "--endpoint"},
+		{"peer on no interface", func(p *patient) {
+			down(p).Interface = ""
+			p.plan.Peers[0].Keys = []peers.HostKey{{Generation: 1}}
+			p.sends = syscall.ECONNREFUSED
+		}, "peer/warehouse", "failed", "no interface with it", "of ports"},
+		{"plan not carried out", func(p *patient) { p.status.Revision, p.plan.Revision = 0, 4 }, "enrolled", "ok", "this host is shop", ""},
 		{"peer without key", func(p *patient) { down(p).Interface = "" }, "peer/warehouse", "failed", "no interface", "warren host show warehouse"},
 		{"small MTU", func(p *patient) { p.answer.PathMTU = 1380 }, "mtu/warehouse", "warning", "more than 1380 bytes are lost", "mtu=1380"},
 		{"agent of the peer gone", func(p *patient) { p.answer = wire.PingSummary{} }, "mtu/warehouse", "warning", "does not answer", "systemctl status warren-agent"},
@@ -286,6 +292,18 @@ func TestIllnesses(t *testing.T) {
 			}
 			t.Errorf("no check %s in %s", c.check, fmt.Sprintf("%+v", found))
 		})
+	}
+}
+
+// TestNoWayWithoutInterface: while there is no interface with a peer, what its ports answer says nothing.
+func TestNoWayWithoutInterface(t *testing.T) {
+	p := healthy()
+	down(p).Interface = ""
+	p.sends, p.state.Knocks = syscall.ECONNREFUSED, []netip.Addr{netip.MustParseAddr("198.51.100.2")}
+	for _, f := range p.examine(t) {
+		if strings.HasPrefix(f.Check, "udp/") {
+			t.Errorf("%+v", f)
+		}
 	}
 }
 

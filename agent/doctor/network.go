@@ -79,8 +79,8 @@ func (d *Doctor) ways(ctx context.Context, p *patient) []wire.Finding {
 	var out []wire.Finding
 	for i := range p.status.Peers {
 		row := &p.status.Peers[i]
-		if row.State == wire.PeerUp || len(out) >= probeMost {
-			continue
+		if row.State == wire.PeerUp || row.Interface == "" || len(out) >= probeMost {
+			continue // without an interface for it, nothing that comes or does not come from there means anything
 		}
 		if f, found := d.way(ctx, p, row); found {
 			out = append(out, f)

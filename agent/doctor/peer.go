@@ -23,13 +23,20 @@ const (
 
 // peers says of each why it does not answer, as far as this end can tell.
 func (p *patient) peers() []wire.Finding {
-	candidates := map[peers.HostID][]peers.Endpoint{}
+	candidates, keyed := map[peers.HostID][]peers.Endpoint{}, map[peers.HostID]bool{}
 	for i := range p.plan.Peers {
 		candidates[p.plan.Peers[i].ID] = p.plan.Peers[i].Endpoints
+		keyed[p.plan.Peers[i].ID] = len(p.plan.Peers[i].Keys) > 0
 	}
 	out := make([]wire.Finding, 0, len(p.status.Peers))
 	for i := range p.status.Peers {
-		out = append(out, peer(&p.status.Peers[i], candidates[p.status.Peers[i].ID]))
+		row := &p.status.Peers[i]
+		if row.Interface == "" && keyed[row.ID] {
+			out = append(out, finding("peer/"+row.Host, failed, "see what else is said here, of ports and interfaces",
+				"this host has no interface with it yet"))
+			continue
+		}
+		out = append(out, peer(row, candidates[row.ID]))
 	}
 	return out
 }
