@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/agent"
 	"github.com/warren-mesh/warren/agent/doctor"
@@ -131,7 +132,11 @@ func openTun() error {
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	defer f.Close()
+	if _, err := unix.IoctlGetInt(int(f.Fd()), unix.TUNGETFEATURES); err != nil {
+		return fmt.Errorf("it is no TUN device: %v", err) // as in containers that put something else there
+	}
+	return nil
 }
 
 // portFree reports whether nobody listens on a UDP port.
