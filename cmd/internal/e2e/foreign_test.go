@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"net/netip"
 	"os/exec"
 	"regexp"
@@ -9,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/warren-mesh/warren/agent/linux/nettest"
-	"github.com/warren-mesh/warren/peers/wire"
 )
 
 // TestForeignFirewalls has the firewalls of others on a gateway, as they come and as an operator opens them for the
@@ -86,12 +84,7 @@ func (m *mesh) foreign(tables []string) (out string) {
 // firewallFindings are where doctor says that forwarded packets are dropped, each place once.
 func (m *mesh) firewallFindings(host string) (places []string) {
 	m.t.Helper()
-	out, _, _ := m.run(host, "doctor", "-o", "json") // its code says what it has found
-	var findings []wire.Finding
-	if err := json.Unmarshal([]byte(out), &findings); err != nil {
-		m.t.Fatalf("warren doctor -o json: %v\n%s", err, out)
-	}
-	for _, f := range findings {
+	for _, f := range m.doctor(host) {
 		_, place, found := strings.Cut(f.Message, "is dropped in ")
 		if f.Check == "firewall" && found && !strings.Contains(strings.Join(places, "; "), place) {
 			places = append(places, place)
