@@ -43,17 +43,11 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 		out.Backend = now.Backend
 		tell(routine)
 	}
-	if now.Generation != before.Generation {
-		out.Generation = now.Generation
-		tell(urgent)
-	}
 	if !sameProblems(before.Problems, now.Problems) {
 		out.Problems = now.Problems
 		tell(urgent)
 	}
-	if out.Keys = newKeys(before.Keys, now.Keys); len(out.Keys) > 0 {
-		tell(pressing)
-	}
+	tell(changedRotation(before, now, &out))
 	if now.Heir != nil && (before.Heir == nil || !reflect.DeepEqual(before.Heir, now.Heir)) {
 		out.Heir = now.Heir
 		tell(urgent)
@@ -61,10 +55,6 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 	if now.Pin != before.Pin && !now.Pin.IsZero() {
 		out.Pin = now.Pin
 		tell(urgent)
-	}
-	if now.Holds != before.Holds && now.Holds != 0 {
-		out.Holds = now.Holds
-		tell(pressing)
 	}
 	if now.Gateway != nil && !reflect.DeepEqual(before.Gateway, now.Gateway) {
 		out.Gateway = now.Gateway
@@ -77,6 +67,23 @@ func changes(before, now *wire.Report) (wire.Report, news) {
 		out.Revision = now.Revision
 	}
 	return out, level
+}
+
+// changedRotation adds what a rotation wants to know.
+func changedRotation(before, now, out *wire.Report) news {
+	level := nothing
+	if now.Generation != before.Generation {
+		out.Generation = now.Generation
+		level = max(level, urgent)
+	}
+	if out.Keys = newKeys(before.Keys, now.Keys); len(out.Keys) > 0 {
+		level = max(level, pressing)
+	}
+	if now.Holds != before.Holds && now.Holds != 0 {
+		out.Holds = now.Holds
+		level = max(level, pressing)
+	}
+	return level
 }
 
 func sameProblems(a, b *[]peers.Problem) bool {

@@ -81,6 +81,7 @@ func (b stub) AddSite(context.Context, string, wire.SiteOrder) (wire.SiteResult,
 func (b stub) SetSite(context.Context, string, wire.SiteOrder) (wire.SiteResult, error) {
 	return wire.SiteResult{}, b.err
 }
+
 func (b stub) RemoveSite(context.Context, string, wire.SiteRemovalOrder) (wire.SiteRemoval, error) {
 	return wire.SiteRemoval{}, b.err
 }
