@@ -34,12 +34,13 @@ type saying struct {
 
 // TestDoctorNamesCauses makes each known cause of trouble, one after the other. The doctor names it, by the check that is
 // meant for it and with what helps, and has nothing to say against whatever is well. Firewalls that stop what a gateway
-// forwards are in TestForeignFirewalls, black holes in TestNarrowWays, and a wrong clock, a missing module and units that
+// forwards are in TestForeignFirewalls, and a wrong clock, a missing module and units that
 // were changed in the test of whole machines.
 func TestDoctorNamesCauses(t *testing.T) {
 	m := startPatients(t)
 	began := time.Now()
-	for _, c := range causes() {
+	link := m.status("shop").Interfaces[0].Name
+	for _, c := range slices.Concat(causes(), m.withoutTun(), lastCauses(link)) {
 		if !t.Run(c.name, func(t *testing.T) {
 			m := m.in(t)
 			undo := c.make(m)
