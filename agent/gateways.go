@@ -97,6 +97,7 @@ func newBriefed(plan *planned) briefed {
 		return out
 	}
 	out.elsewhere = p.Elsewhere()
+	out.others = othersOf(&out.briefing)
 	for i := range out.sites {
 		if site := &out.sites[i]; site.Name == p.Self.Site {
 			out.home, out.checks = site.Name, site.LANCheck

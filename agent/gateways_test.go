@@ -296,6 +296,33 @@ func TestGatewayCutOff(t *testing.T) {
 	})
 }
 
+// TestNobodyAsks: where only the agents of other sites have gone, the gateway keeps the address, as what they have in their
+// kernels goes on sending to it; its fellow would say that it hears of somebody, as it is asked seldom.
+func TestNobodyAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		g.holds(true, 5*time.Second)
+		accounting, _ := g.c.Inventory().HostNamed("accounting")
+		var there atomic.Bool
+		there.Store(true)
+		g.background(func() {
+			if there.Load() {
+				g.ask("accounting", g.self)
+			}
+		})
+		time.Sleep(time.Minute)
+		g.probes.silent(accounting.Address, true)
+		there.Store(false)
+		time.Sleep(time.Minute)
+		g.holds(true, 0)
+		if g.probes.gateways.count(accounting.Address) == 0 {
+			t.Error("nobody was asked")
+		}
+		g.probes.silent(accounting.Address, false)
+		g.holds(false, 8*time.Second)
+	})
+}
+
 // A gatewayRig is one whose host is the first gateway of its site.
 type gatewayRig struct {
 	*rig

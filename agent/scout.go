@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type scout struct {
 	since   time.Time // when this host has begun or ceased to hand over
 	handed  bool      // and it has done so of its own will
 	moves   map[string]uint64
+	look    lookout
 	told    verdict // the last that the loop was woken for
 	lan     lanCheck
 }
@@ -54,6 +56,7 @@ type briefing struct {
 	address   map[peers.HostID]netip.Addr
 	names     map[peers.HostID]string
 	elsewhere map[netip.Addr]peers.HostID
+	others    []netip.Addr            // of these, whom to ask
 	using     map[string]peers.HostID // by which gateway the kernel reaches each site
 	leg       peers.Leg
 	checks    []netip.Addr // of the LAN, to be asked
@@ -85,7 +88,7 @@ type post struct {
 func newScout(p Watcher, n Neighbours, log *slog.Logger) *scout {
 	s := &scout{
 		prober: p, neighbours: n, log: log, news: make(chan struct{}, 1), posts: map[peers.HostID]*post{},
-		asked:   map[netip.Addr]asked{},
+		asked: map[netip.Addr]asked{}, look: lookout{lines: map[netip.Addr]*lookoutLine{}},
 		choices: map[string]peers.Choice{}, moves: map[string]uint64{},
 		lan: lanCheck{again: make(chan struct{}, 1), hearings: map[netip.Addr]peers.Hearing{}, why: map[netip.Addr]string{}},
 	}
@@ -119,6 +122,7 @@ func (s *scout) round(now time.Time) {
 		}
 	}
 	s.decide(now)
+	s.lookOut(now)
 	for _, site := range s.brief.sites {
 		alarmed := s.alarmed(&site)
 		for _, id := range site.Gateways {
@@ -310,6 +314,9 @@ func (s *scout) tell(ctx context.Context, b briefing) {
 		s.heardAt = now
 	}
 	before := s.brief.checks
+	if s.brief.from != b.from || !slices.Equal(s.brief.others, b.others) {
+		s.look.end()
+	}
 	s.ctx, s.brief = ctx, b
 	s.expect(before, now)
 	s.station()

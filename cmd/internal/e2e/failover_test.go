@@ -87,6 +87,7 @@ func gatewaysOn(t *testing.T, l *lab.Lab, gateways int) *mesh {
 	}
 	m.must(lab.DefaultController, args...)
 	m.allUp(gateways)
+	m.forwardIPv6(all...)
 	m.acts("wh1", all...)
 	return m
 }
@@ -154,6 +155,7 @@ func TestGatewayFailOver(t *testing.T) {
 			if err := h.Reboot(); err != nil {
 				return err
 			}
+			m.forwardIPv6(h.Name())
 			_, err := m.StartAgent(m.patient(), h.Name())
 			return err
 		}},
@@ -190,6 +192,7 @@ func TestAgentRestartMovesNothing(t *testing.T) {
 	m := twoGateways(t)
 	tr := flow(t, m.lab.Host("till"), m.lab.Host("erp"), netip.MustParseAddr(erpAddress))
 	for _, host := range []string{"wh1", "shop", "wh2"} {
+		tr.more(200) // so that all have asked whom they ask
 		if err := m.Agent(host).Kill(); err != nil {
 			t.Fatal(err)
 		}
