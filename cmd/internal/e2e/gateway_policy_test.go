@@ -124,6 +124,9 @@ flows:
 	packets.more(100)
 	if sent, lost := packets.end(); lost > 0 {
 		t.Errorf("lost %d of %d, sent at %v", lost, sent, packets.losses(20))
+		for _, h := range []string{"shop", "wh1", "wh2"} {
+			t.Logf("what %s has dropped:\n%s", h, m.nft(h, "list", "counters", "table", "inet", "warren"))
+		}
 	}
 	if _, err := io.WriteString(orders, "the last one"); err != nil {
 		t.Error(err)
