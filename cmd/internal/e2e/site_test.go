@@ -265,6 +265,7 @@ func TestLANAfterReboot(t *testing.T) {
 func TestAliases(t *testing.T) {
 	same := [2]string{"192.168.1.0/24", "fd01::/64"}
 	m := lanMesh(t, same, same, "accounting")
+	m.forwardIPv6("shop", "warehouse")
 	admin := lab.DefaultController
 	m.mirror("erp", 5432)
 	m.mirror("erp", 5433)
