@@ -29,8 +29,9 @@ type guard struct {
 	// doubled is what sends packets a second time, at the generation doubledAt.
 	doubled   peers.Table
 	doubledAt uint32
-	hold      *hold  // lets second copies go on; nil where none wait
-	at        uint32 // generation of the ruleset, which every change of it counts up; 0 for none
+	hold      *hold        // lets second copies go on; nil where none wait
+	laid      *peers.Guard // what this process has made the table of last; nil for nothing
+	at        uint32       // generation of the ruleset, which every change of it counts up; 0 for none
 }
 
 // openGuard opens it. A kernel that has no nf_tables is found out by asking it.
@@ -188,23 +189,27 @@ func isGuard(row []byte) bool { return tableOf(row) == peers.GuardTable }
 
 func tableOf(row []byte) string { return textOf(attribute(row, unix.NFTA_TABLE_NAME)) }
 
-// digestOf holds the marks of rules against each other; false where one is missing, foreign or out of turn.
+// digestOf holds the marks of rules against each other; false where one is missing, foreign or out of turn in its chain.
+// Chains come in the order in which they were made, which is not that of the marks.
 func digestOf(rules [][]byte) (digest string, ok bool) {
-	n, text := 0, ""
+	last, count := map[string]int{}, 0
+	seen := make(map[int]bool, len(rules))
 	for _, r := range rules {
 		if !isGuard(r) {
 			continue // old kernels give those of all tables
 		}
-		text, _ = userdata.GetString(attribute(r, unix.NFTA_RULE_USERDATA), userdata.TypeComment)
-		if n == 0 {
-			digest, _, _ = strings.Cut(strings.TrimPrefix(text, markPrefix), " ")
+		text, _ := userdata.GetString(attribute(r, unix.NFTA_RULE_USERDATA), userdata.TypeComment)
+		of, which, all := readMark(text)
+		chain := textOf(attribute(r, unix.NFTA_RULE_CHAIN))
+		if len(seen) == 0 {
+			digest, count = of, all
 		}
-		n++
-		if !strings.HasPrefix(text, mark(digest, n, "")) {
+		if which == 0 || of != digest || all != count || seen[which] || which <= last[chain] {
 			return "", false
 		}
+		seen[which], last[chain] = true, which
 	}
-	return digest, n > 0 && text == mark(digest, n, strconv.Itoa(n))
+	return digest, count > 0 && len(seen) == count
 }
 
 const markPrefix = "warren "
@@ -214,86 +219,24 @@ func mark(digest string, which int, of string) string {
 	return fmt.Sprintf("%s%s %d/%s", markPrefix, digest, which, of)
 }
 
+// readMark reads a mark; which is 0 where it is none.
+func readMark(text string) (digest string, which, of int) {
+	rest, ours := strings.CutPrefix(text, markPrefix)
+	digest, numbers, _ := strings.Cut(rest, " ")
+	first, second, _ := strings.Cut(numbers, "/")
+	which, failed := strconv.Atoi(first)
+	of, err := strconv.Atoi(second)
+	if !ours || failed != nil || err != nil || text != mark(digest, which, strconv.Itoa(of)) || which < 1 || which > of {
+		return "", 0, 0
+	}
+	return digest, which, of
+}
+
 func number(b []byte) uint32 {
 	if len(b) != 4 {
 		return 0
 	}
 	return binary.BigEndian.Uint32(b)
-}
-
-// setGuard replaces the table in one transaction: each packet meets the old one or the new one. Counters go on
-// from where they were.
-func (k *Kernel) setGuard(want peers.Guard) error {
-	g := k.guard
-	if g.fault != nil {
-		return g.fault
-	}
-	counted, err := g.counters()
-	if err != nil {
-		k.log.Warn("the counters of the guard begin anew", "error", err)
-	}
-	t, err := newTransaction()
-	if err != nil {
-		return err
-	}
-	table := &nftables.Table{Name: peers.GuardTable, Family: nftables.TableFamilyINet}
-	t.AddTable(table) // so that there is one to delete
-	t.DelTable(table)
-	t.AddTable(table)
-	if want.Wall != nil {
-		for _, name := range want.Wall.Counters() {
-			t.AddObj(&nftables.CounterObj{Table: table, Name: name, Packets: counted[name].Packets, Bytes: counted[name].Bytes})
-		}
-	}
-	if err := t.addRules(table, want); err != nil {
-		return err
-	}
-	return k.commit(t)
-}
-
-// commit writes a transaction. What else the kernel has to tell of one that it has refused is forgotten.
-func (k *Kernel) commit(t *transaction) error {
-	err := k.wrote(t.commit(k.guard.write))
-	if err == nil {
-		return nil
-	}
-	return errors.Join(explain(err), k.guard.reopen())
-}
-
-// addRules puts all sets, chains and rules into the transaction. Chains come first: maps name them.
-func (t *transaction) addRules(table *nftables.Table, want peers.Guard) error {
-	c, digest := compile(want), want.Digest()
-	rules, n := 0, 0
-	for _, chain := range c.chains {
-		chain.Table = table
-		t.AddChain(&chain.Chain)
-		rules += len(chain.rules)
-	}
-	for _, s := range setsOf(want) {
-		s.Table = table
-		if err := t.AddSet(s, nil); err != nil {
-			return fmt.Errorf("set %s: %v", s.Name, err)
-		}
-	}
-	for _, s := range c.sets {
-		s.Table = table
-		if err := t.addSet(s); err != nil {
-			return err
-		}
-	}
-	for _, chain := range c.chains {
-		for _, r := range chain.rules {
-			n++
-			exprs, err := r.expressions(t.Conn, table)
-			if err == nil {
-				err = t.addRule(table, chain.Name, mark(digest, n, strconv.Itoa(rules)), exprs)
-			}
-			if err != nil {
-				return fmt.Errorf("rule %d of chain %s: %v", n, chain.Name, err)
-			}
-		}
-	}
-	return nil
 }
 
 // reopen makes the socket for writing anew.

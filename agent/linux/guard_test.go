@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,7 +86,8 @@ func translating() *peers.Plan {
 	return &p
 }
 
-// nftText is what nft(8) prints of a table without handles, marks, counts and line breaks.
+// nftText is what nft(8) prints of a table without handles, marks, counts and line breaks. What is in the table is in the
+// order of its names: the kernel has it in that in which it was made.
 func nftText(printed string) string {
 	var words []string
 	for line := range strings.Lines(printed) {
@@ -94,7 +96,49 @@ func nftText(printed string) string {
 		words = append(words, strings.Fields(text)...)
 	}
 	text := regexp.MustCompile(` \{ packets \d+ bytes \d+ \}`).ReplaceAllString(strings.Join(words, " "), "")
-	return regexp.MustCompile(` (counter|chain|map|iifname|oifname|ct|ip|ip6|udp|meta|goto) `).ReplaceAllString(text, "\n$1 ")
+	text = regexp.MustCompile(` (counter|set|map|chain) (\S+) \{`).ReplaceAllString(text, "\n$1 $2 {")
+	text = regexp.MustCompile(` (counter [a-z][\w-]*)`).ReplaceAllString(text, "\n$1")
+	blocks := strings.Split(strings.TrimSuffix(text, " }"), "\n")
+	slices.Sort(blocks[1:])
+	return regexp.MustCompile(` (iifname|oifname|ct|ip|ip6|udp|meta|goto) `).ReplaceAllString(strings.Join(blocks, "\n"), "\n$1 ")
+}
+
+// TestGuardKeepsHooks replaces one guard by another: the chains at hooks stay what they were, as one that is deleted goes on
+// with its rules without their sets, and so do the counters that both have.
+func TestGuardKeepsHooks(t *testing.T) {
+	k := newKernel(t)
+	decided := policed(t)
+	before := decided.CompileGuard(peers.GuardOptions{})
+	decided.Gate.Rules = decided.Gate.Rules[1:]
+	after := decided.CompileGuard(peers.GuardOptions{})
+	hooked := func() []string {
+		var out []string
+		for line := range strings.Lines(nft(t, "list table inet warren")) {
+			if name, handle, ok := strings.Cut(line, "{ # handle "); ok && strings.Contains(name, "chain") {
+				out = append(out, strings.TrimSpace(name)+" "+strings.TrimSpace(handle))
+			}
+		}
+		return slices.DeleteFunc(out, func(c string) bool {
+			return !slices.ContainsFunc([]string{"clamp", "outside", "leave", "arrive"}, func(n string) bool {
+				return strings.HasPrefix(c, "chain "+n+" ")
+			})
+		})
+	}
+	subject{kernel: k}.apply(t, peers.SetGuard{Guard: before})
+	were := hooked()
+	if len(were) != 4 {
+		t.Fatalf("chains at hooks are %v", were)
+	}
+	subject{kernel: k}.apply(t, peers.SetGuard{Guard: after})
+	if diff := cmp.Diff(were, hooked()); diff != "" {
+		t.Errorf("before - and after +\n%s", diff)
+	}
+	if diff := cmp.Diff(nftText(after.String()), nftText(nft(t, "list table inet warren"))); diff != "" {
+		t.Errorf("want - and the kernel has +\n%s", diff)
+	}
+	if state, err := k.Observe(t.Context()); err != nil || state.Guard.Digest != after.Digest() {
+		t.Errorf("the table reads as %+v, %v", state.Guard, err)
+	}
 }
 
 // policed is the plan of a host that lets things in by a policy: a gateway of a network.
