@@ -16,32 +16,16 @@ import (
 // pours has a host send without end over each connection to a TCP port, and listen to nothing.
 func pours(t testing.TB, h *lab.Host, at netip.AddrPort) {
 	t.Helper()
-	var l net.Listener
-	if err := h.Do(func() (err error) {
-		l, err = net.Listen("tcp", at.String())
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+	serve(t, h, at.String(), func(c net.Conn) {
+		defer func() { _ = c.Close() }()
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			if _, err := c.Write([]byte("an entry of the books")); err != nil {
 				return
 			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				tick := time.NewTicker(2 * time.Millisecond)
-				defer tick.Stop()
-				for range tick.C {
-					if _, err := c.Write([]byte("an entry of the books")); err != nil {
-						return
-					}
-				}
-			}()
 		}
-	}()
+	})
 }
 
 // drink counts what comes over a connection.

@@ -61,9 +61,15 @@ func (m *mesh) droppedBy(host, rule string) uint64 {
 // listen has a host echo what comes to a TCP port.
 func listen(t testing.TB, h *lab.Host, at netip.AddrPort) {
 	t.Helper()
+	serve(t, h, at.String(), func(c net.Conn) { _, _ = io.Copy(c, c) })
+}
+
+// serve has a host do something with each connection to a TCP port.
+func serve(t testing.TB, h *lab.Host, at string, do func(net.Conn)) {
+	t.Helper()
 	var l net.Listener
 	if err := h.Do(func() (err error) {
-		l, err = net.Listen("tcp", at.String())
+		l, err = net.Listen("tcp", at)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -75,7 +81,7 @@ func listen(t testing.TB, h *lab.Host, at netip.AddrPort) {
 			if err != nil {
 				return
 			}
-			go func() { _, _ = io.Copy(c, c) }()
+			go do(c)
 		}
 	}()
 }

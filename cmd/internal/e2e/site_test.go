@@ -66,25 +66,11 @@ func lanMesh(t *testing.T, floor, stock [2]string, others ...string) *mesh {
 // mirror has a host tell who asks at a port, on all its addresses, until the test is over.
 func (m *mesh) mirror(host string, port int) {
 	m.t.Helper()
-	var l net.Listener
-	if err := m.lab.Host(host).Do(func() (err error) {
-		l, err = net.Listen("tcp", ":"+strconv.Itoa(port))
-		return err
-	}); err != nil {
-		m.t.Fatal(err)
-	}
-	m.t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			from, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-			_, _ = io.WriteString(c, from)
-			_ = c.Close()
-		}
-	}()
+	serve(m.t, m.lab.Host(host), ":"+strconv.Itoa(port), func(c net.Conn) {
+		from, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+		_, _ = io.WriteString(c, from)
+		_ = c.Close()
+	})
 }
 
 // asks is who a host is to another one, at whose port it asks; "" where it does not get there.
