@@ -19,9 +19,15 @@ func (p *Plan) BuildAfter() time.Duration {
 	if p.Leaving() == 0 || len(p.Peers) == 0 {
 		return 0
 	}
-	spread := min(time.Duration(len(p.Peers))*buildSpread, buildMost)
+	return spreadOver(min(time.Duration(len(p.Peers))*buildSpread, buildMost), p.Newest(), p.Self.ID)
+}
+
+// spreadOver is a moment of a time that is spread over hosts, or pairs of them: the same one whenever it is asked for.
+func spreadOver(spread time.Duration, g Generation, of ...HostID) time.Duration {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(p.Self.ID)) // a hash never fails
-	_, _ = h.Write([]byte{byte(p.Newest())})
+	for _, id := range of {
+		_, _ = h.Write([]byte(id)) // a hash never fails
+	}
+	_, _ = h.Write([]byte{byte(g)})
 	return time.Duration(h.Sum64() % uint64(spread))
 }

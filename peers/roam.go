@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"hash/fnv"
 	"net/netip"
 	"time"
 
@@ -118,11 +117,7 @@ func (p *Plan) start(in *Interface, want *Peer) (time.Duration, bool) {
 		return 0, false
 	}
 	spread := min(time.Duration(len(p.Peers))*startSpread, startMost)
-	h := fnv.New64a()
-	// A hash never fails.
-	_, _ = h.Write([]byte(string(p.Self.ID) + string(want.ID)))
-	_, _ = h.Write([]byte{byte(in.Generation)})
-	return startAfter + time.Duration(h.Sum64()%uint64(spread)), true
+	return startAfter + spreadOver(spread, in.Generation, p.Self.ID, want.ID), true
 }
 
 // patience is how long to wait for the present candidate.

@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/warren-mesh/warren/peers"
 )
 
 // Kernel WireGuard turns net.ipv4.conf.all.send_redirects off whenever an interface of it comes up, and never puts it back
@@ -82,6 +80,3 @@ func (k *Kernel) othersWireGuard() (bool, error) {
 	}
 	return false, nil
 }
-
-// setRedirects takes the step.
-var _ peers.Step = peers.RestoreRedirects{}
