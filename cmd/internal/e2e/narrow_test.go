@@ -21,18 +21,21 @@ import (
 const largeTransfer = 10 << 20
 
 // TestNarrowWays has uplinks of several sizes, once so that their hosts know of it and once in the middle of
-// the way, where nobody says a word because ICMP is dropped. Large transfers arrive, both ways.
+// the way, where nobody says a word because ICMP is dropped. Large transfers arrive, both ways. Kernel WireGuard lets
+// routers divide its packets where they can, so that hosts find out less often.
 func TestNarrowWays(t *testing.T) {
 	m := startMesh(t, "shop", "warehouse")
 	m.allUp(1)
+	kernel := m.status("shop").Backend == "kernel"
 	if err := m.lab.DropICMP(); err != nil {
 		t.Fatal(err)
 	}
 	for _, mtu := range []int{1492, 1400, 1280} {
 		t.Run(fmt.Sprintf("uplink of %d", mtu), func(t *testing.T) {
 			m.narrow(t, "warehouse", mtu, mtu)
-			for _, h := range []string{"warehouse", "shop"} { // which knows it, and which finds out
-				until(t, patience, h+" sends what fits", func() bool { return fit(m.sends(h), mtu) })
+			until(t, patience, "the warehouse, which knows it, sends what fits", func() bool { return fit(m.sends("warehouse"), mtu) })
+			if !kernel {
+				until(t, patience, "the shop, which finds out, sends what fits", func() bool { return fit(m.sends("shop"), mtu) })
 			}
 			m.transferAll(t, mtu >= 1340) // IPv6 takes no less than 1280 in the tunnel
 			m.narrow(t, "warehouse", 1500, 1500)
@@ -41,7 +44,13 @@ func TestNarrowWays(t *testing.T) {
 			m.narrow(t, "warehouse", 1500, mtu)
 			m.narrow(t, "shop", 1500, mtu)
 			if mtu-60 < 1420 {
-				m.reported(t, mtu)
+				takes := mtu
+				if kernel { // what the router's link does not take is not divided; for VLANs it takes 4 bytes more
+					takes += 4
+					m.restart("shop") // agents try after their start
+					m.restart("warehouse")
+				}
+				m.reported(t, takes)
 			}
 			m.transferAll(t, mtu >= 1340)
 			m.narrow(t, "warehouse", 1500, 1500)

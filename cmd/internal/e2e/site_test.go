@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -100,14 +103,20 @@ func (m *mesh) isTo(from, address string, port int, want string) {
 	})
 }
 
-// setting reads a setting of the kernel on a host.
-func (m *mesh) setting(host, name string) string {
+// setting reads a setting of the kernel on a host; it is empty where the kernel has none of that name.
+func (m *mesh) setting(host, name string) (value string) {
 	m.t.Helper()
-	out, err := m.lab.Host(host).Command(m.patient(), "cat", "/proc/sys/net/"+name).CombinedOutput()
-	if err != nil {
-		m.t.Fatalf("%s on %s: %v\n%s", name, host, err, out)
+	if err := m.lab.Host(host).Do(func() error {
+		raw, err := os.ReadFile("/proc/sys/net/" + name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		value = strings.TrimSpace(string(raw))
+		return err
+	}); err != nil {
+		m.t.Fatalf("%s on %s: %v", name, host, err)
 	}
-	return strings.TrimSpace(string(out))
+	return value
 }
 
 // sysctl has somebody else change a setting.
@@ -140,6 +149,7 @@ func TestLANToLAN(t *testing.T) {
 		m.sysctl(host, "ipv4.conf.all.rp_filter=1")
 		m.sysctl(host, "ipv4.conf.lan0.rp_filter=1")
 	}
+	m.forwardIPv6("shop", "warehouse")
 	was := map[string]string{"shop": m.lanSettings("shop"), "warehouse": m.lanSettings("warehouse")}
 	m.mirror("erp", 5432)
 	m.mirror("till", 8000)
@@ -185,7 +195,11 @@ func TestLANToLAN(t *testing.T) {
 	}
 	// Somebody turns forwarding off for the whole host; on the LAN's link it comes back.
 	forwarding := m.lanSettings("warehouse")
-	for _, name := range []string{"ipv4.ip_forward=0", "ipv4.conf.lan0.forwarding=0", "ipv6.conf.lan0.force_forwarding=0"} {
+	off := []string{"ipv4.ip_forward=0", "ipv4.conf.lan0.forwarding=0"}
+	if m.setting("warehouse", "ipv6/conf/lan0/force_forwarding") != "" {
+		off = append(off, "ipv6.conf.lan0.force_forwarding=0")
+	}
+	for _, name := range off {
 		m.sysctl("warehouse", name)
 	}
 	until(t, 5*time.Second, "the warehouse forwards again", func() bool { return m.lanSettings("warehouse") == forwarding })
