@@ -39,6 +39,7 @@ type Machine struct {
 	Memory   int // MiB
 	CPUs     int
 	Disk     string // raw image; /dev/nvme0n1 in the guest; none if empty
+	Steady   bool   // its clock counts instructions, see countInstructions
 }
 
 // modules are all that the project's tests need of a kernel.
@@ -73,6 +74,9 @@ func (m Machine) Run(ctx context.Context, out io.Writer) (int, error) {
 	cmd.Args = append(cmd.Args, "-serial", "stdio", "-initrd", initrd)
 	if m.Disk != "" {
 		cmd.Args = append(cmd.Args, "-drive", "file="+m.Disk+",format=raw,if=none,id=d0", "-device", "nvme,drive=d0,serial=disk")
+	}
+	if m.Steady {
+		countInstructions(cmd)
 	}
 	cmd.Stderr = out
 	console, err := cmd.StdoutPipe()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,6 +34,15 @@ func qemu(ctx context.Context, k Kernel, memory, cpus int, words string) (*exec.
 		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory), "-nic", "none", "-nodefaults", "-no-user-config",
 		"-display", "none", "-monitor", "none", "-no-reboot", "-kernel", k.Image,
 		"-append", strings.TrimSpace("console=ttyS0 panic=-1 quiet mitigations=off "+words)), nil
+}
+
+// countInstructions has the guest's time go by what it executes, a nanosecond for each instruction, and not stand still
+// where it waits: how long something takes does not depend on what else this machine does, and repeats. It has one
+// processor, as with two Linux waits for ever for the second.
+func countInstructions(cmd *exec.Cmd) {
+	cmd.Args[slices.Index(cmd.Args, "-accel")+1] = "tcg,thread=single"
+	cmd.Args[slices.Index(cmd.Args, "-smp")+1] = "1"
+	cmd.Args = append(cmd.Args, "-icount", "shift=0,sleep=off")
 }
 
 // accelerator trusts /dev/kvm only where the processor itself has virtualisation: elsewhere a kvm may

@@ -33,6 +33,7 @@ type options struct {
 	files        map[string]string
 	memory, cpus int
 	timeout      time.Duration
+	steady       bool
 	packages     []string
 	args         []string
 }
@@ -54,6 +55,7 @@ func main() {
 	flag.IntVar(&o.memory, "memory", 2048, "`MIB` of memory")
 	flag.IntVar(&o.cpus, "cpus", 2, "number of processors")
 	flag.DurationVar(&o.timeout, "timeout", 45*time.Minute, "for the whole VM")
+	flag.BoolVar(&o.steady, "steady", false, "let the guest's clock count instructions, so that measurements repeat on a busy machine")
 	flag.Parse()
 	o.packages = flag.Args()
 	if i := slices.Index(o.packages, "--"); i >= 0 {
@@ -83,7 +85,7 @@ func (o *options) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m := vm.Machine{Kernel: kernel, Guest: filepath.Join(o.cache, "guest"), Files: o.files, Memory: o.memory, CPUs: o.cpus}
+	m := vm.Machine{Kernel: kernel, Guest: filepath.Join(o.cache, "guest"), Files: o.files, Memory: o.memory, CPUs: o.cpus, Steady: o.steady}
 	if err := vm.GoBuild(ctx, "build", "-o", m.Guest, "./cmd/internal/vm/guest"); err != nil {
 		return 0, err
 	}
