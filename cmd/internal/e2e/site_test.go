@@ -63,6 +63,7 @@ func lanMesh(t *testing.T, floor, stock [2]string, others ...string) *mesh {
 		t.Fatal(err)
 	}
 	m.allUp(1 + len(others))
+	m.forwardIPv6("shop", "warehouse")
 	return m
 }
 
@@ -149,7 +150,6 @@ func TestLANToLAN(t *testing.T) {
 		m.sysctl(host, "ipv4.conf.all.rp_filter=1")
 		m.sysctl(host, "ipv4.conf.lan0.rp_filter=1")
 	}
-	m.forwardIPv6("shop", "warehouse")
 	was := map[string]string{"shop": m.lanSettings("shop"), "warehouse": m.lanSettings("warehouse")}
 	m.mirror("erp", 5432)
 	m.mirror("till", 8000)
@@ -265,7 +265,6 @@ func TestLANAfterReboot(t *testing.T) {
 func TestAliases(t *testing.T) {
 	same := [2]string{"192.168.1.0/24", "fd01::/64"}
 	m := lanMesh(t, same, same, "accounting")
-	m.forwardIPv6("shop", "warehouse")
 	admin := lab.DefaultController
 	m.mirror("erp", 5432)
 	m.mirror("erp", 5433)

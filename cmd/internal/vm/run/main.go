@@ -108,7 +108,7 @@ func (o *options) run(ctx context.Context) (int, error) {
 
 // addTools gives the guest the programs with which tests look at what the kernel has. Without one, they skip.
 func addTools(files map[string]string) error {
-	for _, name := range []string{"nft", "ip", "wg", "env", "grep", "sysctl"} {
+	for _, name := range []string{"nft", "ip", "wg", "env", "grep", "sysctl", "cp"} {
 		path, err := exec.LookPath(name)
 		if err == nil {
 			path, err = filepath.EvalSymlinks(path)
