@@ -30,7 +30,7 @@ type guard struct {
 	doubled   peers.Table
 	doubledAt uint32
 	hold      *hold        // lets second copies go on; nil where none wait
-	laid      *peers.Guard // what this process has made the table of last; nil for nothing
+	laid      *peers.Guard // what the table was made of last, by this process or the one before; nil for nothing
 	at        uint32       // generation of the ruleset, which every change of it counts up; 0 for none
 }
 

@@ -114,24 +114,35 @@ func TestGuardKeepsHooks(t *testing.T) {
 	hooked := func() []string {
 		var out []string
 		for line := range strings.Lines(nft(t, "list table inet warren")) {
-			if name, handle, ok := strings.Cut(line, "{ # handle "); ok && strings.Contains(name, "chain") {
+			if name, handle, ok := strings.Cut(line, "{ # handle "); ok {
 				out = append(out, strings.TrimSpace(name)+" "+strings.TrimSpace(handle))
 			}
 		}
 		return slices.DeleteFunc(out, func(c string) bool {
-			return !slices.ContainsFunc([]string{"clamp", "outside", "leave", "arrive"}, func(n string) bool {
-				return strings.HasPrefix(c, "chain "+n+" ")
+			return !slices.ContainsFunc([]string{"table", "chain clamp", "chain outside", "chain leave", "chain arrive"}, func(n string) bool {
+				return strings.HasPrefix(c, n+" ")
 			})
 		})
 	}
 	subject{kernel: k}.apply(t, peers.SetGuard{Guard: before})
 	were := hooked()
-	if len(were) != 4 {
-		t.Fatalf("chains at hooks are %v", were)
+	if len(were) != 5 {
+		t.Fatalf("the table and its chains at hooks are %v", were)
 	}
 	subject{kernel: k}.apply(t, peers.SetGuard{Guard: after})
 	if diff := cmp.Diff(were, hooked()); diff != "" {
 		t.Errorf("before - and after +\n%s", diff)
+	}
+	next, err := New(Options{Backend: None, Guard: &after})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = next.Close() }()
+	for _, g := range []peers.Guard{before, after} {
+		subject{kernel: next}.apply(t, peers.SetGuard{Guard: g})
+	}
+	if diff := cmp.Diff(were, hooked()); diff != "" {
+		t.Errorf("before - and after the next process +\n%s", diff)
 	}
 	if diff := cmp.Diff(nftText(after.String()), nftText(nft(t, "list table inet warren"))); diff != "" {
 		t.Errorf("want - and the kernel has +\n%s", diff)

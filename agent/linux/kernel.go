@@ -11,6 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
+
+	"github.com/warren-mesh/warren/peers"
 )
 
 // The backends: who does the encryption.
@@ -36,6 +38,9 @@ type Options struct {
 	Backend string  // Auto if empty
 	Tunnels Tunnels // needed for Userspace
 	Log     *slog.Logger
+	// Guard is what the agent before this one says that it has left, nil for nothing. If the table still is that, a
+	// change of it keeps what setGuard says must be kept.
+	Guard *peers.Guard
 }
 
 // A Kernel is the host's real network. It works in the network namespace in which New was called; one
@@ -84,6 +89,7 @@ func New(o Options) (*Kernel, error) {
 		return nil, err
 	}
 	k.guard = openGuard()
+	k.guard.laid = o.Guard
 	// Only now: the probe has made the kernel load its module, whose family the client looks up once.
 	if k.wg, err = wgctrl.New(); err != nil {
 		k.closeRoutes()

@@ -24,6 +24,7 @@ import (
 	"github.com/warren-mesh/warren/cmd/internal/daemon"
 	"github.com/warren-mesh/warren/cmd/internal/socket"
 	"github.com/warren-mesh/warren/cmd/internal/version"
+	"github.com/warren-mesh/warren/peers"
 )
 
 // keepAlive notices a controller whose machine is gone even where no stream is open.
@@ -55,7 +56,7 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 	}
 	defer listener.Close()
 	kernel := &lateKernel{log: log, options: linux.Options{
-		Backend: o.backend, Tunnels: tunnel.Starter{LogDir: o.dataDir}, Log: log,
+		Backend: o.backend, Tunnels: tunnel.Starter{LogDir: o.dataDir}, Log: log, Guard: guardOf(files),
 	}}
 	defer func() { err = errors.Join(err, kernel.close()) }()
 	if _, err := kernel.open(); err != nil {
@@ -79,6 +80,15 @@ func run(ctx context.Context, o *options, log *slog.Logger) (err error) {
 		},
 	})
 	return serve(ctx, a, local.New(a, a, a, log, rights), listener, log)
+}
+
+// guardOf is the guard that was in force last. Without one that can be read, the first change makes the table anew.
+func guardOf(files *store.Store) *peers.Guard {
+	g, err := files.Guard()
+	if err != nil {
+		return nil
+	}
+	return &g
 }
 
 // serve runs the agent and its socket until one of them ends.
