@@ -15,12 +15,21 @@ const (
 	EndRecorded     = "controller-end-recorded"     // the ledger has the end of the old generation, no host knows
 	EndPublished    = "controller-end-published"    // hosts are being told, the secret is still there
 	SecretDestroyed = "controller-secret-destroyed" // the secret is gone
+
+	// Where a rotation is given up.
+	HoldRecorded  = "controller-hold-recorded"  // the ledger has that, no host knows
+	HoldPublished = "controller-hold-published" // hosts are being told
 )
 
-// Points are all points.
+// Points are all points of a rotation that comes to its end.
 func Points() []string {
 	return []string{
 		SecretMade, StartRecorded, StartPublished, KeyRecorded, KeyPublished, PairsSettled, PairsTold, EndRecorded,
 		EndPublished, SecretDestroyed,
 	}
+}
+
+// AbortPoints are those of one that is given up.
+func AbortPoints() []string {
+	return []string{HoldRecorded, HoldPublished, EndRecorded, EndPublished, SecretDestroyed}
 }

@@ -178,13 +178,18 @@ func (m *mesh) daemon(host string) *lab.Daemon {
 // rise starts a daemon.
 func (m *mesh) rise(host string) {
 	m.t.Helper()
-	start := func() error { _, err := m.StartAgent(m.patient(), host); return err }
-	if host == lab.DefaultController {
-		start = func() error { _, err := m.StartController(m.patient()); return err }
-	}
-	if err := start(); err != nil {
+	if err := m.start(host); err != nil {
 		m.t.Fatal(err)
 	}
+}
+
+func (m *mesh) start(host string) (err error) {
+	if host == lab.DefaultController {
+		_, err = m.StartController(m.patient())
+	} else {
+		_, err = m.StartAgent(m.patient(), host)
+	}
+	return err
 }
 
 // raise starts daemons again a moment after they died, until all have died or the rotation is over for everybody, and
