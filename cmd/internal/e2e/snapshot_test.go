@@ -115,7 +115,8 @@ func listFiles(root, as string, add func(string, ...any)) error {
 	})
 }
 
-// ruleset is what nft lists, without counters and without what packets leave in sets for a time.
+// ruleset is what nft lists, without counters and without what packets leave in sets for a time. Chains that were kept
+// when others were replaced are listed before them, which means nothing: the parts of tables are sorted.
 func ruleset(t testing.TB, h *lab.Host) string {
 	t.Helper()
 	if _, err := exec.LookPath("nft"); err != nil {
@@ -126,7 +127,14 @@ func ruleset(t testing.TB, h *lab.Host) string {
 		t.Fatalf("nft: %v: %s", err, out)
 	}
 	left := regexp.MustCompile(`(flags dynamic,timeout\n\s*timeout \w+\n)\s*elements = \{[^}]*\}\n`)
-	return left.ReplaceAllString(string(out), "$1")
+	text := left.ReplaceAllString(string(out), "$1")
+	text = regexp.MustCompile(`(?m)^(table .*\{|\})$`).ReplaceAllString(text, "\n$1\n")
+	parts := slices.DeleteFunc(strings.Split(text, "\n\n"), func(part string) bool { return strings.Trim(part, "\n") == "" })
+	for i := range parts {
+		parts[i] = strings.Trim(parts[i], "\n")
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "\n\n")
 }
 
 // furnish gives a host something of everything that is not ours.
