@@ -62,12 +62,16 @@ func labOfGateways(t *testing.T, gateways int) *lab.Lab {
 		{Name: "till", LAN: via(lan("floor", "10.10.0.7/24", "fd10::7/64"), "10.10.0.2", "fd10::2")},
 		{Name: "erp", LAN: via(lan("stock", erpAddress+"/24", erpAddress6+"/64"), virtualIP, "fd20::2")},
 	}}
+	all := []string{"shop"}
 	for i := range gateways {
+		all = append(all, gatewayName(i+1))
 		topology.Hosts = append(topology.Hosts, lab.HostSpec{
 			Name: gatewayName(i + 1), Site: "warehouse", LAN: lan("stock", fmt.Sprintf("10.20.0.%d/24", i+2), fmt.Sprintf("fd20::%d/64", i+2)),
 		})
 	}
-	return labtest.New(t, topology)
+	l := labtest.New(t, topology)
+	forwardIPv6(t, l, all...)
+	return l
 }
 
 // gatewaysOn starts the mesh on such a lab, and waits until the first gateway acts.
@@ -87,7 +91,6 @@ func gatewaysOn(t *testing.T, l *lab.Lab, gateways int) *mesh {
 	}
 	m.must(lab.DefaultController, args...)
 	m.allUp(gateways)
-	m.forwardIPv6(all...)
 	m.acts("wh1", all...)
 	return m
 }
@@ -155,7 +158,7 @@ func TestGatewayFailOver(t *testing.T) {
 			if err := h.Reboot(); err != nil {
 				return err
 			}
-			m.forwardIPv6(h.Name())
+			forwardIPv6(m.t, m.lab, h.Name())
 			_, err := m.StartAgent(m.patient(), h.Name())
 			return err
 		}},

@@ -15,7 +15,7 @@ func (m *mesh) boots(host string) {
 	if err := m.lab.Host(host).Reboot(); err != nil {
 		m.t.Fatal(err)
 	}
-	m.forwardIPv6(host)
+	forwardIPv6(m.t, m.lab, host)
 	if _, err := m.StartAgent(m.patient(), host); err != nil {
 		m.t.Fatal(err)
 	}

@@ -75,21 +75,21 @@ func startLANs(t testing.TB) *mesh {
 			"--prefix", l.net6.String())
 	}
 	m.allUp(1)
-	m.forwardIPv6(shopLAN.gateway, warehouseLAN.gateway)
+	forwardIPv6(t, m.lab, shopLAN.gateway, warehouseLAN.gateway)
 	return m
 }
 
 // forwardIPv6 does for gateways what is their operator's business before Linux 6.17, where there is one switch for all links.
-func (m *mesh) forwardIPv6(gateways ...string) {
-	m.t.Helper()
+func forwardIPv6(t testing.TB, l *lab.Lab, gateways ...string) {
+	t.Helper()
 	for _, g := range gateways {
-		if err := m.lab.Host(g).Do(func() error {
+		if err := l.Host(g).Do(func() error {
 			if _, err := os.Stat("/proc/sys/net/ipv6/conf/lo/force_forwarding"); err == nil {
 				return nil
 			}
 			return os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0)
 		}); err != nil {
-			m.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 }

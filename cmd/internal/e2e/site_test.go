@@ -63,7 +63,7 @@ func lanMesh(t *testing.T, floor, stock [2]string, others ...string) *mesh {
 		t.Fatal(err)
 	}
 	m.allUp(1 + len(others))
-	m.forwardIPv6("shop", "warehouse")
+	forwardIPv6(t, l, "shop", "warehouse")
 	return m
 }
 
