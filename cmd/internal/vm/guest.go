@@ -54,10 +54,7 @@ func Boot(ctx context.Context, spec GuestSpec) (*Guest, error) {
 		return nil, err
 	}
 	defer l.Close()
-	cmd, err := spec.command(socket)
-	if err != nil {
-		return nil, err
-	}
+	cmd := spec.command(socket)
 	cmd.Stdout, cmd.Stderr = console, console
 	// A test that is killed takes its machines with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -76,12 +73,9 @@ func Boot(ctx context.Context, spec GuestSpec) (*Guest, error) {
 	return g, nil
 }
 
-func (s GuestSpec) command(socket string) (*exec.Cmd, error) {
+func (s GuestSpec) command(socket string) *exec.Cmd {
 	words := "root=/dev/nvme0n1 rw net.ifnames=0 systemd.show_status=0 systemd.hostname=" + s.Name + " " + s.Words
-	cmd, err := qemu(context.Background(), s.Kernel, s.Memory, 2, words)
-	if err != nil {
-		return nil, err
-	}
+	cmd := qemu(context.Background(), s.Kernel, s.Memory, 2, words)
 	if !s.Clock.IsZero() {
 		cmd.Args = append(cmd.Args, "-rtc", "base="+s.Clock.UTC().Format("2006-01-02T15:04:05"))
 	}
@@ -92,7 +86,7 @@ func (s GuestSpec) command(socket string) (*exec.Cmd, error) {
 		"-device", "virtio-net-pci,netdev=n0,romfile=,mac="+s.MAC,
 		"-chardev", "socket,id=c0,path="+socket, "-device", "virtio-serial-pci",
 		"-device", "virtserialport,chardev=c0,name=warren")
-	return cmd, nil
+	return cmd
 }
 
 // shake takes the call of qemu and waits until somebody in the guest answers.

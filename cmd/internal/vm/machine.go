@@ -67,10 +67,7 @@ func (m Machine) Run(ctx context.Context, out io.Writer) (int, error) {
 	if err := os.WriteFile(initrd, image, 0o600); err != nil {
 		return 0, err
 	}
-	cmd, err := qemu(ctx, m.Kernel, m.Memory, m.CPUs, "")
-	if err != nil {
-		return 0, err
-	}
+	cmd := qemu(ctx, m.Kernel, m.Memory, m.CPUs, "")
 	cmd.Args = append(cmd.Args, "-serial", "stdio", "-initrd", initrd)
 	if m.Disk != "" {
 		cmd.Args = append(cmd.Args, "-drive", "file="+m.Disk+",format=raw,if=none,id=d0", "-device", "nvme,drive=d0,serial=disk")

@@ -15,25 +15,26 @@ import (
 // or it is CI. Tests skip then, and say so.
 var ErrMissing = errors.New("no VM here")
 
-// Wanted is nil unless this is CI, where machines are small and shared, and a VM under emulation says more
-// about them than about the change.
+const qemuProgram = "qemu-system-x86_64"
+
+// Wanted is nil unless there is no qemu, or this is CI, where machines are small and shared, and a VM under emulation
+// says more about them than about the change.
 func Wanted() error {
 	if os.Getenv("CI") != "" {
 		return fmt.Errorf("%w: CI is set", ErrMissing)
+	}
+	if _, err := exec.LookPath(qemuProgram); err != nil {
+		return fmt.Errorf("%w: there is no %s (apt-get install qemu-system-x86)", ErrMissing, qemuProgram)
 	}
 	return nil
 }
 
 // qemu prepares what all machines have in common: no network, no disk, no screen, nothing by default.
-func qemu(ctx context.Context, k Kernel, memory, cpus int, words string) (*exec.Cmd, error) {
-	path, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		return nil, fmt.Errorf("%w: there is no qemu-system-x86_64 (apt-get install qemu-system-x86)", ErrMissing)
-	}
-	return exec.CommandContext(ctx, path, "-M", "q35", "-accel", accelerator(), "-cpu", "max",
+func qemu(ctx context.Context, k Kernel, memory, cpus int, words string) *exec.Cmd {
+	return exec.CommandContext(ctx, qemuProgram, "-M", "q35", "-accel", accelerator(), "-cpu", "max",
 		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory), "-nic", "none", "-nodefaults", "-no-user-config",
 		"-display", "none", "-monitor", "none", "-no-reboot", "-kernel", k.Image,
-		"-append", strings.TrimSpace("console=ttyS0 panic=-1 quiet mitigations=off "+words)), nil
+		"-append", strings.TrimSpace("console=ttyS0 panic=-1 quiet mitigations=off "+words))
 }
 
 // countInstructions has the guest's time go by what it executes, a nanosecond for each instruction, and not stand still
