@@ -48,7 +48,7 @@ demo: build ## Three sites on this machine, real tunnels, 1,000 orders; leaves n
 	./bin/warren-lab demo
 
 .PHONY: test
-test: lint unit e2e check-packages fuzz-smoke ## Everything that CI holds a change to
+test: lint unit e2e check-packages fuzz-smoke test-vm ## All tests; with qemu on the machine an hour more, in VMs
 
 .PHONY: build
 build: ## The four programs, static, in ./bin
@@ -86,8 +86,8 @@ e2e: build failpoint ## The real programs from ./bin in network namespaces
 # First a small VM that only runs tests, then Debian machines with systemd on which the packages are installed.
 .PHONY: test-vm
 test-vm: build ## On kernel WireGuard and systemd, in VMs (needs qemu, apt, mmdebstrap; not in CI)
-	go run ./cmd/internal/vm/run ./agent/linux ./cmd/internal/e2e
-	WARREN_VM=1 go test -count=1 -v -timeout 25m ./cmd/internal/systemtest
+	go run ./cmd/internal/vm/run -timeout 90m ./agent/linux ./cmd/internal/e2e
+	WARREN_VM=1 go test -count=1 -v -timeout 60m ./cmd/internal/systemtest
 
 .PHONY: test-rotation
 test-rotation: build failpoint ## Every fault at every boundary of a rotation (half an hour)

@@ -55,7 +55,8 @@ func main() {
 	flag.IntVar(&o.memory, "memory", 2048, "`MIB` of memory")
 	flag.IntVar(&o.cpus, "cpus", 2, "number of processors")
 	flag.DurationVar(&o.timeout, "timeout", 45*time.Minute, "for the whole VM")
-	flag.BoolVar(&o.steady, "steady", false, "let the guest's clock count instructions, so that measurements repeat on a busy machine")
+	flag.BoolVar(&o.steady, "steady", false,
+		"one processor, and a clock that counts instructions, so that measurements repeat on a busy machine")
 	flag.Parse()
 	o.packages = flag.Args()
 	if i := slices.Index(o.packages, "--"); i >= 0 {
@@ -85,7 +86,9 @@ func (o *options) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m := vm.Machine{Kernel: kernel, Guest: filepath.Join(o.cache, "guest"), Files: o.files, Memory: o.memory, CPUs: o.cpus, Steady: o.steady}
+	m := vm.Machine{
+		Kernel: kernel, Guest: filepath.Join(o.cache, "guest"), Files: o.files, Memory: o.memory, CPUs: o.cpus, Steady: o.steady,
+	}
 	if err := vm.GoBuild(ctx, "build", "-o", m.Guest, "./cmd/internal/vm/guest"); err != nil {
 		return 0, err
 	}
