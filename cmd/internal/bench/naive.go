@@ -19,6 +19,11 @@ import (
 // in Warren's rotations. The agents are stopped, or they would put it right.
 func (r *rotor) naive(ctx context.Context, rate int) (Row, error) {
 	for _, e := range r.ends {
+		// Hosts hear of the end of a rotation after the controller has told of it.
+		gone := func() error { return onDevice(e.Host, func(*wgctrl.Client, *wgtypes.Device) error { return nil }) }
+		if err := retry(settleNaive, gone); err != nil {
+			return Row{}, fmt.Errorf("%s has not ended the rotation: %v", e.Host.Name(), err)
+		}
 		agent := r.mesh.Agent(e.Host.Name())
 		if err := agent.Signal(syscall.SIGSTOP); err != nil {
 			return Row{}, err
