@@ -104,6 +104,17 @@ func TestPreshared(t *testing.T) {
 	}
 }
 
+// TestPublicIsComputedOnce: a private key knows its public half, so that nobody pays for it again and again.
+func TestPublicIsComputedOnce(t *testing.T) {
+	k, err := NewPrivate(constant(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(10, func() { _ = k.Public() }); n > 0 {
+		t.Errorf("it computes its public key again, with %v allocations", n)
+	}
+}
+
 func TestNewPrivateIsClamped(t *testing.T) {
 	for _, c := range []constant{0, 0xff, 0x55} {
 		k, err := NewPrivate(c)

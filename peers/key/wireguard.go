@@ -44,7 +44,10 @@ func (p *Public) UnmarshalText(text []byte) (err error) {
 }
 
 // A Private is a WireGuard private key: a clamped Curve25519 scalar (RFC 7748 §5).
-type Private struct{ hidden }
+type Private struct {
+	hidden
+	public Public // computed once, because it takes a while
+}
 
 // NewPrivate makes a private key from 32 bytes of r, which must be cryptographically random.
 func NewPrivate(r io.Reader) (Private, error) {
@@ -54,7 +57,7 @@ func NewPrivate(r io.Reader) (Private, error) {
 	}
 	h.b[0] &= 248
 	h.b[31] = h.b[31]&127 | 64
-	return Private{h}, nil
+	return Private{h, publicOf(h)}, nil
 }
 
 // ParsePrivate reads the form that Expose writes. The error never contains the input.
@@ -63,21 +66,21 @@ func ParsePrivate(s string) (Private, error) {
 	if err != nil {
 		return Private{}, fmt.Errorf("private key: %v", err)
 	}
-	return Private{h}, nil
+	return Private{h, publicOf(h)}, nil
 }
 
-// Public returns the public key that belongs to p; the zero key for no key.
-func (p Private) Public() Public {
-	if p.IsZero() {
-		return Public{}
-	}
+// publicOf computes a public key.
+func publicOf(h hidden) Public {
 	// NewPrivateKey fails on a wrong length only, which the type rules out.
-	k, err := ecdh.X25519().NewPrivateKey(p.b[:])
+	k, err := ecdh.X25519().NewPrivateKey(h.b[:])
 	if err != nil {
 		return Public{}
 	}
 	return Public(k.PublicKey().Bytes())
 }
+
+// Public returns the public key that belongs to p; the zero key for no key.
+func (p Private) Public() Public { return p.public }
 
 // Equal compares in constant time.
 func (p Private) Equal(o Private) bool { return p.equal(o.hidden) }
