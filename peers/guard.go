@@ -21,7 +21,8 @@ type Guard struct {
 	// one packet of the tunnel, in both directions and both families: they learn of its MTU by ICMP only,
 	// which is often dropped.
 	Clamp bool
-	// Knocks are the UDP ports of the slots, 0 for none, at which it notes from where handshakes are begun.
+	// Knocks are the UDP ports of the slots, 0 for none, at which it notes from where handshakes are begun. Both are there
+	// at all times, so that a guard is the same before, in and after a rotation.
 	Knocks [2]uint16
 	// Wall lets packets pass or not; nil lets all pass.
 	Wall *Wall
@@ -77,11 +78,6 @@ func (g Guard) Digest() string {
 // guard makes the table right. It is the first of all steps: no packet takes a new way before it.
 func (d *differ) guard() {
 	have, want := d.state.Guard, d.plan.Guard()
-	for i := range d.plan.Interfaces {
-		if in := &d.plan.Interfaces[i]; !d.has(in) {
-			want.Knocks[in.Generation.Slot()] = 0
-		}
-	}
 	switch {
 	case have.Fault != "":
 	case want.IsEmpty():

@@ -85,12 +85,8 @@ func (p *Plan) CompileGuard(o GuardOptions) Guard {
 			w.Flows = append(w.Flows, p.Gate.Rules[i].passage())
 		}
 	}
-	g := Guard{Clamp: true, Wall: w}
-	for _, in := range p.Interfaces {
-		g.Knocks[in.Generation.Slot()] = in.Port
-	}
 	w.sum = w.digest()
-	return g
+	return Guard{Clamp: true, Knocks: [2]uint16(w.Ports), Wall: w}
 }
 
 // behindSelf are the networks for which the host forwards.
