@@ -96,3 +96,9 @@ func (k *livelyKernel) taken() []string {
 	k.steps = nil
 	return out
 }
+
+// looks is how often the agent has looked at the kernel.
+func (r *rig) looks() (n int) {
+	r.kernel.set(func() { n = r.kernel.looks })
+	return n
+}

@@ -161,7 +161,9 @@ func (l *loop) tried(ctx context.Context, outcomes []outcome) {
 		} else if was.narrow() && !is.narrow() {
 			l.Log.Info("large packets to a peer arrive again", "host", l.nameOf(o.id), "arrives", is.found)
 		}
-		changed = changed || is.found != was.found
+		// That the largest packet arrives makes no difference to a route that is as wide as its interface.
+		narrow := is.narrow() || was.narrow() || l.places()[o.id].mtu != 0
+		changed = changed || narrow && is.found != was.found
 	}
 	if changed {
 		l.turn(ctx, byPlan)
