@@ -124,7 +124,7 @@ func (l *loop) wait(now time.Time) time.Duration {
 
 // healthPause is short while somebody may wait for a peer to answer.
 func (l *loop) healthPause(now time.Time) time.Duration {
-	if l.plan == nil || l.health.answering {
+	if l.plan == nil || l.health.answering && !l.moving() {
 		return healthEvery
 	}
 	switch {

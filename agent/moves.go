@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"slices"
+
 	"github.com/warren-mesh/warren/peers"
 )
 
@@ -26,6 +28,25 @@ func (l *loop) noteMoves(want peers.Plan) {
 	p.want.Moved = p.received.Moved
 	l.saver.offer(p.received, p.head, nil)
 	l.Log.Info("traffic has moved to the next generation", "generation", uint64(newest), "peers", len(moved))
+}
+
+// moving reports whether there is traffic to move: a peer has answered on the newest generation, and its routes still lead
+// to the one before. Where the answer came while steps were taken, the next turn moves them.
+func (l *loop) moving() bool {
+	p := &l.plan.want
+	if p.Leaving() == 0 {
+		return false
+	}
+	in := &p.Interfaces[len(p.Interfaces)-1]
+	if in.Held {
+		return false
+	}
+	have := byKey(&l.seen.state, in.Name)
+	return slices.ContainsFunc(p.Peers, func(peer peers.Peer) bool {
+		k, _ := peer.Key(in.Generation)
+		found := have[k]
+		return found != nil && !found.LastHandshake.IsZero() && !p.Moved.HasRouted(peer.ID)
+	})
 }
 
 // holds is the revision of the plan on disk in which the newer generation is held, where none of this host's traffic takes
