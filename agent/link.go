@@ -141,8 +141,8 @@ func (l *loop) report(problems []peers.Problem, s *wire.Status) {
 	r.Gateway = l.scout.report()
 	r.Holds = l.holds()
 	r.Heir, r.Pin = l.me.heir, l.me.member.NextPin
-	if l.plan != nil && l.plan.applied {
-		r.Revision = l.plan.want.Revision
+	if l.plan != nil {
+		r.Revision = l.revision()
 	}
 	l.link.follower.Tell(l.hello(), r)
 }

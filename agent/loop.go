@@ -19,7 +19,7 @@ const (
 	healthFast  = 50 * time.Millisecond  // in the first moments, when somebody waits for the first handshake
 	fastEach    = time.Millisecond       // and more for each peer: looking at all of them takes a while
 	fastFor     = 3 * time.Second
-	healthMove  = 250 * time.Millisecond // while pairs move to a new generation: traffic flows, nobody waits
+	healthMove  = 500 * time.Millisecond // while pairs move to a new generation: traffic flows, nobody waits
 	soonFor     = 5 * time.Minute
 )
 
@@ -42,6 +42,7 @@ type loop struct {
 	kept     peers.Moved      // how far this host is with leaving a generation, as on disk
 	trials   trials
 	building building
+	waiting  waiting
 	scout    *scout
 	briefed  briefed
 	clock    clock
@@ -119,6 +120,9 @@ func (l *loop) wait(now time.Time) time.Duration {
 	if at := l.building.at; at.After(l.seen.tried) {
 		due = earlier(due, at)
 	}
+	if at := l.waiting.at; !at.IsZero() {
+		due = earlier(due, at)
+	}
 	return max(0, due.Sub(now))
 }
 
@@ -154,15 +158,22 @@ func (l *loop) onTime(ctx context.Context) {
 		l.events.open(ctx, l.Kernel, l.Log)
 	}
 	why := byTime
-	if l.events.pending {
+	switch {
+	case !l.waiting.at.IsZero():
+		why = byPlan
+	case l.events.pending:
 		why = byEvent
 	}
 	l.turn(ctx, why)
 }
 
-// refresh makes sure that what is known is of now.
+// refresh makes sure that what is known is of now, and of the plan: one that waits for its turn has it before anybody is told
+// how the host is.
 func (l *loop) refresh(ctx context.Context) {
-	if time.Since(l.seen.tried) >= freshWithin {
+	switch {
+	case !l.waiting.at.IsZero():
+		l.turn(ctx, byPlan)
+	case time.Since(l.seen.tried) >= freshWithin:
 		l.turn(ctx, byTime)
 	}
 }
@@ -176,8 +187,7 @@ func (l *loop) hear(ctx context.Context) {
 	l.learnControllers(v.Controllers)
 	if v.Held != nil && v.Held != l.link.taken {
 		l.link.taken = v.Held
-		l.adopt(v.Held.Plan, v.Held.Head, true)
-		l.turn(ctx, byPlan)
+		l.takeOver(ctx, v.Held)
 		return
 	}
 	l.publish()

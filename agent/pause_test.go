@@ -43,3 +43,20 @@ func TestProvenTrafficIsMovedSoon(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitingPlanIsNotInForce: a plan that waits for its turn is not told as if it were in force.
+func TestWaitingPlanIsNotInForce(t *testing.T) {
+	l := moving(time.Now())
+	l.plan.want.Revision = 8
+	if got := l.revision(); got != 0 {
+		t.Errorf("no plan was applied, and revision %d is told", got)
+	}
+	l.plan.applied = true
+	if got := l.revision(); got != 8 {
+		t.Errorf("revision %d is told, and 8 is in force", got)
+	}
+	l.waiting = waiting{at: time.Now(), inForce: 7}
+	if got := l.revision(); got != 7 {
+		t.Errorf("revision %d is told, and 8 waits", got)
+	}
+}

@@ -22,6 +22,7 @@ type planned struct {
 	since    time.Time
 	applied  bool         // at least once without a failure
 	pins     peers.Pins   // to keep with the plan; nil where nothing is new
+	unkept   bool         // it is to be kept on disk with its turn
 	guarded  *guarded     // nil until it is compiled
 	byName   []int        // the peers of want in the order in which they are shown
 	known    []netip.Addr // the addresses of these peers
@@ -90,6 +91,7 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	kept := l.plan != nil && l.plan.head == head && l.plan.want.Revision == p.Revision && len(l.trouble[fromFiles]) == 0 &&
 		l.plan.received.Moved.Equal(p.Moved) && store.NetworksOf(&l.plan.received).Equal(store.NetworksOf(&p))
 	l.compare(l.plan, n)
+	before := l.plan
 	if known := l.plan != nil && samePlaces(l.plan.want.Interfaces, p.Interfaces); !known {
 		l.health.eager = now
 	}
@@ -97,9 +99,21 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	l.makeKeys()
 	l.makeHeir()
 	l.learnPin()
-	pins := l.pin(p.Mesh.ID, checked.Peers, now)
-	if fresh && (!kept || pins != nil) {
-		l.saver.offer(p, head, pins)
+	n.pins = l.pin(p.Mesh.ID, checked.Peers, now)
+	n.unkept = fresh && (!kept || n.pins != nil)
+	if before != nil && before.unkept { // it has had no turn
+		n.unkept = true
+		if n.pins == nil {
+			n.pins = before.pins
+		}
+	}
+}
+
+// keepPlan has the plan kept on disk where that was not done yet.
+func (l *loop) keepPlan() {
+	if p := l.plan; p.unkept {
+		p.unkept = false
+		l.saver.offer(p.received, p.head, p.pins)
 	}
 }
 

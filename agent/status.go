@@ -86,9 +86,7 @@ func (l *loop) describePlan(s *wire.Status, now time.Time) (trying int) {
 	p := &l.plan.want
 	s.Host, s.ID, s.Site, s.Mesh = p.Self.Name, p.Self.ID, p.Self.Site, p.Mesh.Name
 	s.Address, s.Address6 = p.Self.Address, p.Self.Address6
-	if l.plan.applied {
-		s.Revision = p.Revision
-	}
+	s.Revision = l.revision()
 	state := &l.seen.state
 	for _, in := range p.Interfaces {
 		s.Generation = max(s.Generation, in.Generation)

@@ -22,13 +22,14 @@ const (
 func (l *loop) turn(ctx context.Context, why reason) {
 	defer l.publish()
 	defer l.reach(ctx)
-	l.events.pending = false
+	l.events.pending, l.waiting = false, waiting{}
 	l.seen.tried = time.Now()
 	defer l.work.counted(l.seen.tried)
 	if l.plan == nil {
 		l.scout.tell(ctx, briefing{})
 		return
 	}
+	l.keepPlan()
 	l.makeKeys()
 	l.makeHeir()
 	l.learnPin()

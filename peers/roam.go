@@ -22,7 +22,7 @@ const (
 // this host by then: a first message that comes too early is lost, and the next one follows after 5 s.
 // They are spread so that in a large mesh nobody has to answer all the others at once.
 const (
-	startAfter  = 500 * time.Millisecond
+	startAfter  = time.Second
 	startSpread = 4 * time.Millisecond // for each peer
 	startMost   = 4 * time.Second
 )

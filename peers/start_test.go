@@ -51,7 +51,7 @@ func TestStartAgain(t *testing.T) {
 	r := starting(t)
 	before := r.k.links["wrn0"].peers[privateOf("warehouse", 2).Public()]
 	got := strings.Join(r.taken(7*time.Second), ", ")
-	if want := "1.5s keepalive, 3s del, 3s add, 4.5s del, 4.5s add, 6s del, 6s add"; got != want {
+	if want := "2s keepalive, 3.5s del, 3.5s add, 5s del, 5s add, 6.5s del, 6.5s add"; got != want {
 		t.Errorf("done %s, want %s", got, want)
 	}
 	is := r.k.links["wrn0"].peers[privateOf("warehouse", 2).Public()]
@@ -66,7 +66,7 @@ func TestStartAgain(t *testing.T) {
 // TestStartOnce: a peer that has answered is left alone, and so is one to which traffic goes.
 func TestStartOnce(t *testing.T) {
 	r := starting(t)
-	r.taken(2 * time.Second)
+	r.taken(2500 * time.Millisecond)
 	r.k.links["wrn0"].peers[privateOf("warehouse", 2).Public()].LastHandshake = r.now
 	if got := r.taken(5 * time.Second); len(got) > 0 {
 		t.Errorf("it has answered, and was done: %v", got)

@@ -39,7 +39,8 @@ type Controller struct {
 	heard   []wire.Up
 	orders  chan wire.Down
 	clock   time.Duration
-	deaf    bool // to heirs
+	deaf    bool                             // to heirs
+	alone   map[peers.HostID]key.IdentityKey // of hosts that have no agent
 
 	identity key.IdentityKey
 }
@@ -54,7 +55,7 @@ func Start(tb testing.TB) *Controller {
 	c := &Controller{
 		tb: tb, identity: id, listener: newListener(), inv: &peers.Inventory{}, next: make(chan struct{}),
 		secrets: map[peers.Generation]key.Secret{}, faults: map[string]*wire.Fault{}, lose: map[string]int{},
-		orders: make(chan wire.Down, 16),
+		orders: make(chan wire.Down, 16), alone: map[peers.HostID]key.IdentityKey{},
 	}
 	c.Apply(peers.CreateMesh{
 		ID: "meshid", Name: "orders", Overlay: netip.MustParsePrefix("10.90.0.0/16"),
@@ -262,7 +263,24 @@ func (c *Controller) addHost(name, endpoint string, edit ...func(*peers.CreateTo
 		op.Keys = append(op.Keys, peers.SignKey("meshid", id, g.Number, private.Public()))
 	}
 	c.Apply(op)
-	return peers.HostID(id.Identity().Fingerprint())
+	host := peers.HostID(id.Identity().Fingerprint())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alone[host] = id
+	return host
+}
+
+// Announce has a host that has no agent announce a key of a generation.
+func (c *Controller) Announce(host peers.HostID, g peers.Generation) {
+	c.tb.Helper()
+	c.mu.Lock()
+	id := c.alone[host]
+	c.mu.Unlock()
+	private, err := key.NewPrivate(rand.Reader)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.Apply(peers.UpdateHost{ID: host, Keys: []peers.HostKey{peers.SignKey("meshid", id, g, private.Public())}})
 }
 
 // Refused is the error of dialing a controller that is down.
