@@ -286,3 +286,20 @@ func TestTakeBackLeavesOut(t *testing.T) {
 		t.Error("a host that was removed is back, or the change is still pending")
 	}
 }
+
+// TestDeclaredHostsThatAreGone: a file that speaks of a host that has been revoked, or taken out, is refused. It would
+// change nothing there, and say nothing of that.
+func TestDeclaredHostsThatAreGone(t *testing.T) {
+	inv := after(t, threeSites(t), peers.LabelHost{ID: idOf("shop"), Set: map[string]string{"role": "till"}})
+	declared := inv.Declare()
+	revoked := after(t, inv, peers.SetHostState{ID: idOf("shop"), State: peers.HostRevoked})
+	for code, inv := range map[string]*peers.Inventory{
+		"host-revoked": revoked, "host-unknown": after(t, revoked, peers.RemoveHost{ID: idOf("shop")}),
+	} {
+		_, err := inv.Toward(declared)
+		var ps peers.Problems
+		if !errors.As(err, &ps) || len(ps) != 1 || ps[0].Code != code || ps[0].Hint == "" {
+			t.Errorf("want %s: %v", code, err)
+		}
+	}
+}

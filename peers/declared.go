@@ -134,13 +134,17 @@ func (t *towards) hosts(want []DeclaredHost) {
 			t.problems.addf("host-twice", "host/"+h.Name, "", "host %.80q is there twice", h.Name)
 		}
 		labels[h.Name] = h.Labels
-		if _, known := t.inv.HostNamed(h.Name); !known {
+		switch is, known := t.inv.HostNamed(h.Name); {
+		case !known:
 			t.problems.addf("host-unknown", "host/"+h.Name, "hosts come by enrolling: warren token create --name "+h.Name+" --site SITE",
 				"there is no host %.80q", h.Name)
+		case is.State == HostRevoked:
+			t.problems.addf("host-revoked", "host/"+h.Name,
+				"leave it out of the file: warren export shows those that are there", "host %.80q was revoked", h.Name)
 		}
 	}
 	for _, h := range t.inv.SortedHosts() {
-		if _, named := labels[h.Name]; !named && h.State == HostRevoked {
+		if h.State == HostRevoked {
 			continue
 		}
 		if op := labelsToward(h, labels[h.Name]); len(op.Set)+len(op.Remove) > 0 {
