@@ -101,11 +101,17 @@ func (l *loop) adopt(p peers.Plan, head peers.Hash, fresh bool) {
 	l.learnPin()
 	n.pins = l.pin(p.Mesh.ID, checked.Peers, now)
 	n.unkept = fresh && (!kept || n.pins != nil)
-	if before != nil && before.unkept { // it has had no turn
-		n.unkept = true
-		if n.pins == nil {
-			n.pins = before.pins
-		}
+	n.inherit(before)
+}
+
+// inherit takes on what is still to be kept of the plan before, where that has had no turn.
+func (n *planned) inherit(before *planned) {
+	if before == nil || !before.unkept {
+		return
+	}
+	n.unkept = true
+	if n.pins == nil {
+		n.pins = before.pins
 	}
 }
 
