@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -292,4 +295,30 @@ func TestGuardAtBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.allUp(1)
+}
+
+// TestNextAgentKeepsGuard: the first policy after a start of the agent does not make the table anew, in which moment it would
+// refuse what both policies let in.
+func TestNextAgentKeepsGuard(t *testing.T) {
+	m := startMesh(t, "shop", "warehouse")
+	m.allUp(1)
+	table := func() string {
+		text := m.nft("shop", "-a", "list", "table", "inet", "warren")
+		name, _, _ := strings.Cut(text, "\n")
+		return name
+	}
+	var kept peers.Guard
+	inForce := func() bool { return strings.Contains(ruleset(t, m.lab.Host("shop")), kept.Digest()) }
+	until(t, patience, "the guard in force is on disk", func() bool {
+		raw, err := os.ReadFile(m.lab.Host("shop").Path(agentData + "guard"))
+		_, content, _ := bytes.Cut(raw, []byte("\n"))
+		return err == nil && json.Unmarshal(content, &kept) == nil && inForce()
+	})
+	was := table()
+	m.restart("shop")
+	m.must(lab.DefaultController, "policy", "apply", m.file("policy.yaml", "flows: [{from: '*', to: '*', allow: [icmp]}]"))
+	until(t, patience, "another policy is in force", func() bool { return !inForce() })
+	if is := table(); is != was {
+		t.Errorf("it was %q and is %q", was, is)
+	}
 }
