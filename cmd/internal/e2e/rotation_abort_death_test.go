@@ -46,19 +46,7 @@ func abortDeaths(whole bool) (cases [][]death) {
 
 // TestRotationAbortSurvivesDeaths gives rotations up while agents and the controller die. Started again they end on the
 // generation before, nothing is lost, and no key of the other one is left.
-func TestRotationAbortSurvivesDeaths(t *testing.T) {
-	whole, which, of := share(t)
-	m := mortalMesh(t)
-	for i, c := range abortDeaths(whole) {
-		if i%of != which {
-			continue
-		}
-		t.Run(fmt.Sprint(c), func(t *testing.T) { m.in(t).givingUp(c) })
-		if t.Failed() {
-			return // the next one would begin with what this one has left
-		}
-	}
-}
+func TestRotationAbortSurvivesDeaths(t *testing.T) { matrix(t, abortDeaths, (*mesh).givingUp) }
 
 // givingUp gives a rotation up, in which nobody reaches the second port, while daemons die.
 func (m *mesh) givingUp(deaths []death) {

@@ -105,14 +105,18 @@ func mortalMesh(t *testing.T) *mesh {
 
 // TestRotationSurvivesDeaths kills agents and the controller at the boundaries of a rotation. Started again they go on,
 // and nothing is lost meanwhile.
-func TestRotationSurvivesDeaths(t *testing.T) {
+func TestRotationSurvivesDeaths(t *testing.T) { matrix(t, deaths, (*mesh).dying) }
+
+// matrix runs the cases that are asked for on one mesh.
+func matrix(t *testing.T, cases func(whole bool) [][]death, run func(*mesh, []death)) {
+	t.Helper()
 	whole, which, of := share(t)
 	m := mortalMesh(t)
-	for i, c := range deaths(whole) {
+	for i, c := range cases(whole) {
 		if i%of != which {
 			continue
 		}
-		t.Run(fmt.Sprint(c), func(t *testing.T) { m.in(t).dying(c) })
+		t.Run(fmt.Sprint(c), func(t *testing.T) { run(m.in(t), c) })
 		if t.Failed() {
 			return // the next one would begin with what this one has left
 		}
