@@ -127,14 +127,14 @@ func ruleset(t testing.TB, h *lab.Host) string {
 		t.Fatalf("nft: %v: %s", err, out)
 	}
 	left := regexp.MustCompile(`(flags dynamic,timeout\n\s*timeout \w+\n)\s*elements = \{[^}]*\}\n`)
-	text := left.ReplaceAllString(string(out), "$1")
-	text = regexp.MustCompile(`(?m)^(table .*\{|\})$`).ReplaceAllString(text, "\n$1\n")
-	parts := slices.DeleteFunc(strings.Split(text, "\n\n"), func(part string) bool { return strings.Trim(part, "\n") == "" })
-	for i := range parts {
-		parts[i] = strings.Trim(parts[i], "\n")
+	tables := strings.Split(left.ReplaceAllString(string(out), "$1"), "\n}\n")
+	for i, table := range tables {
+		name, content, _ := strings.Cut(table, "\n")
+		parts := strings.Split(content, "\n\n")
+		slices.Sort(parts)
+		tables[i] = name + "\n" + strings.Join(parts, "\n\n")
 	}
-	slices.Sort(parts)
-	return strings.Join(parts, "\n\n")
+	return strings.Join(tables, "\n}\n")
 }
 
 // furnish gives a host something of everything that is not ours.
