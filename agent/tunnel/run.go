@@ -47,6 +47,7 @@ func Run(ctx context.Context, o Options) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
 	limitMemory()
+	comeFirst()
 	ready, err := inheritedReady()
 	if err != nil {
 		return err

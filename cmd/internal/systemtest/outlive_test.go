@@ -23,6 +23,9 @@ func (m *machine) tunnel() tunnel {
 	t := tunnel{index: m.sh("cat /sys/class/net/" + p.Interface + "/ifindex"), rx: p.RxBytes, tx: p.TxBytes}
 	if s.Backend == "userspace" {
 		t.process = m.sh("pgrep -f '^/usr/bin/warren-agent tunnel .*" + p.Interface + "'")
+		if share := m.sh("cat /proc/" + strings.TrimSpace(t.process) + "/autogroup"); !strings.HasSuffix(strings.TrimSpace(share), " nice -10") {
+			m.t.Errorf("%s: the tunnel process has no larger share of the processor: %s", m.name, share)
+		}
 	}
 	if p.LastHandshake != nil {
 		t.handshake = *p.LastHandshake
