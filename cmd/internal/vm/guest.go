@@ -75,7 +75,7 @@ func Boot(ctx context.Context, spec GuestSpec) (*Guest, error) {
 
 func (s GuestSpec) command(socket string) *exec.Cmd {
 	words := "root=/dev/nvme0n1 rw net.ifnames=0 systemd.show_status=0 systemd.hostname=" + s.Name + " " + s.Words
-	cmd := qemu(context.Background(), s.Kernel, s.Memory, 2, words)
+	cmd := qemu(context.Background(), s.Kernel, processor{accelerator: accelerator(), cpus: 2}, s.Memory, words)
 	if !s.Clock.IsZero() {
 		cmd.Args = append(cmd.Args, "-rtc", "base="+s.Clock.UTC().Format("2006-01-02T15:04:05"))
 	}

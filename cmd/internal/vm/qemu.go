@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,21 +28,26 @@ func Wanted() error {
 	return nil
 }
 
-// qemu prepares what all machines have in common: no network, no disk, no screen, nothing by default.
-func qemu(ctx context.Context, k Kernel, memory, cpus int, words string) *exec.Cmd {
-	return exec.CommandContext(ctx, qemuProgram, "-M", "q35", "-accel", accelerator(), "-cpu", "max",
-		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory), "-nic", "none", "-nodefaults", "-no-user-config",
-		"-display", "none", "-monitor", "none", "-no-reboot", "-kernel", k.Image,
-		"-append", strings.TrimSpace("console=ttyS0 panic=-1 quiet mitigations=off "+words))
+// A processor is how a guest's instructions are executed.
+type processor struct {
+	accelerator string
+	cpus        int
+	clock       []string // arguments that say what its time goes by; none for that of this machine
 }
 
-// countInstructions has the guest's time go by what it executes, a nanosecond for each instruction, and not stand still
-// where it waits: how long something takes does not depend on what else this machine does, and repeats. It has one
-// processor, as with two Linux waits for ever for the second.
-func countInstructions(cmd *exec.Cmd) {
-	cmd.Args[slices.Index(cmd.Args, "-accel")+1] = "tcg,thread=single"
-	cmd.Args[slices.Index(cmd.Args, "-smp")+1] = "1"
-	cmd.Args = append(cmd.Args, "-icount", "shift=0,sleep=off")
+// steady has the guest's time go by what it executes, a nanosecond for each instruction, and not stand still where it
+// waits: how long something takes does not depend on what else this machine does, and repeats. It has one processor, as
+// with two Linux waits for ever for the second.
+func steady() processor {
+	return processor{accelerator: "tcg,thread=single", cpus: 1, clock: []string{"-icount", "shift=0,sleep=off"}}
+}
+
+// qemu prepares what all machines have in common: no network, no disk, no screen, nothing by default. Memory is in MiB.
+func qemu(ctx context.Context, k Kernel, p processor, memory int, words string) *exec.Cmd {
+	return exec.CommandContext(ctx, qemuProgram, append(p.clock, "-M", "q35", "-accel", p.accelerator, "-cpu", "max",
+		"-smp", strconv.Itoa(p.cpus), "-m", strconv.Itoa(memory), "-nic", "none", "-nodefaults", "-no-user-config",
+		"-display", "none", "-monitor", "none", "-no-reboot", "-kernel", k.Image,
+		"-append", strings.TrimSpace("console=ttyS0 panic=-1 quiet mitigations=off "+words))...)
 }
 
 // accelerator trusts /dev/kvm only where the processor itself has virtualisation: elsewhere a kvm may
