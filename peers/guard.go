@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -12,7 +13,7 @@ const GuardTable = "warren"
 
 // guardEdition goes up when the same Guard is made into other rules than before, so that a newer agent
 // replaces the table that an older one has left.
-const guardEdition = 4
+const guardEdition = 5
 
 // A Guard is what must be in the nftables table of a host. The table is replaced as a whole and at once.
 // An empty guard has no table.
@@ -49,15 +50,22 @@ func (g Guard) IsEmpty() bool { return !g.Clamp && !g.notes() && g.Wall == nil }
 // notes reports whether the guard notes where handshakes are begun.
 func (g Guard) notes() bool { return g.Knocks != [2]uint16{} }
 
-// knockRules recognise the first message of a handshake by its length, type and reserved bytes: by the length first, which
+// knockRules recognise the first message of a handshake by its length, reserved bytes and port: by the length first, which
 // few packets have.
-func (g Guard) knockRules() (out []string) {
+func (g Guard) knockRules() []string {
+	var ports []string
 	for _, port := range g.Knocks {
 		if port != 0 {
-			out = append(out, fmt.Sprintf("udp length 156 udp dport %d @th,64,32 0x1000000 goto knocked", port))
+			ports = append(ports, fmt.Sprint(port))
 		}
 	}
-	return out
+	switch len(ports) {
+	case 0:
+		return nil
+	case 1:
+		return []string{"udp length 156 @th,64,32 0x1000000 udp dport " + ports[0] + " jump knocked"}
+	}
+	return []string{"udp length 156 @th,64,32 0x1000000 udp dport { " + strings.Join(ports, ", ") + " } jump knocked"}
 }
 
 // KnockKept is how long the guard remembers where a handshake was begun. It is begun again every 5 s.

@@ -38,9 +38,8 @@ func (g Guard) String() string {
 	}
 	if g.Wall != nil {
 		t.wall(g.Wall, g.knockRules())
-	}
-	if g.Wall == nil || len(g.Wall.Inside) == 0 {
-		t.outside(g.knockRules())
+	} else {
+		t.arrive(g.knockRules())
 	}
 	t.line(0, "}")
 	return t.String()
@@ -72,10 +71,10 @@ func (t *guardText) rules(rules []string) {
 	t.line(1, "}")
 }
 
-// outside prints the chain of packets that come from outside of the tunnels.
-func (t *guardText) outside(rules []string) {
-	if len(rules) > 0 {
-		t.base("outside", "prerouting", "raw", append([]string{`iifname "wrn*" return`}, rules...)...)
+// arrive prints the chain of all that comes in, whichever way.
+func (t *guardText) arrive(rules ...[]string) {
+	if all := slices.Concat(rules...); len(all) > 0 {
+		t.base("arrive", "prerouting", "mangle", all...)
 	}
 }
 
@@ -86,24 +85,19 @@ func (t *guardText) wall(w *Wall, knocks []string) {
 		t.policy(w)
 		away = `oifname "wrn*" goto away`
 	}
-	switch {
-	case len(w.Inside) > 0:
-		t.keepIn(w, away, knocks)
-	case w.Policy != nil:
-		t.base("leave", "postrouting", "srcnat + 10", away)
-	}
+	outside := t.keepIn(w, away)
 	if w.Policy == nil {
-		t.base("arrive", "prerouting", "mangle", `iifname "wrn*" ct state new counter name "`+CounterOpened+`"`)
+		t.chain("opened", `ct state new counter name "`+CounterOpened+`"`)
+		t.arrive([]string{`iifname "wrn*" goto opened`}, knocks, outside)
 		t.chain("through", slices.Concat([]string{"ct direction reply return", "ct state related return", "ct status dnat return"},
 			verdicts("daddr", w.Behind, "return"), []string{`counter name "` + CounterStrayed + `" drop`})...)
 		t.base("stray", "forward", "filter", `iifname "wrn*" goto through`)
 		return
 	}
-	arrive := []string{`iifname "wrn*" goto asked`}
 	for _, own := range w.Own {
-		arrive = append(arrive, fmt.Sprintf(`%s daddr %v iifname != "lo" goto asked`, familyOf(own.Is6()), own))
+		outside = append(outside, fmt.Sprintf(`%s daddr %v iifname != "lo" goto asked`, familyOf(own.Is6()), own))
 	}
-	t.base("arrive", "prerouting", "mangle", arrive...)
+	t.arrive([]string{`iifname "wrn*" goto asked`}, knocks, outside)
 }
 
 func familyOf(ipv6 bool) string {
@@ -116,8 +110,14 @@ func familyOf(ipv6 bool) string {
 // wireguard is how all datagrams of WireGuard begin.
 const wireguard = " @th,64,32 { 16777216, 33554432, 50331648, 67108864 }"
 
-// keepIn prints what keeps packets in tunnels.
-func (t *guardText) keepIn(w *Wall, away string, knocks []string) {
+// keepIn prints what keeps packets in tunnels, and gives the rules for what claims to have come by one.
+func (t *guardText) keepIn(w *Wall, away string) (outside []string) {
+	if len(w.Inside) == 0 {
+		if w.Policy != nil {
+			t.base("leave", "postrouting", "srcnat + 10", away)
+		}
+		return nil
+	}
 	ports := fmt.Sprintf("{ %d, %d }", w.Ports[0], w.Ports[1])
 	leaked := []string{`oifname "lo" return`}
 	if w.Doubled {
@@ -125,8 +125,8 @@ func (t *guardText) keepIn(w *Wall, away string, knocks []string) {
 	}
 	t.chain("spoofed", `iifname "lo" return`, "udp dport "+ports+wireguard+" return", `counter name "`+CounterSpoofed+`" drop`)
 	t.chain("leaked", append(leaked, "udp sport "+ports+wireguard+" return", `counter name "`+CounterLeaked+`" drop`)...)
-	t.outside(append(knocks, verdicts("saddr", w.Inside, "goto spoofed")...))
 	t.base("leave", "postrouting", "srcnat + 10", append([]string{away}, verdicts("daddr", w.Inside, "goto leaked")...)...)
+	return verdicts("saddr", w.Inside, "jump spoofed")
 }
 
 // verdicts are the rules that end in a verdict for addresses in any of the ranges.

@@ -37,9 +37,8 @@ func compile(g peers.Guard) *compiled {
 	if g.Wall != nil {
 		c.translate(g.Wall.NAT)
 		c.wall(g.Wall)
-	}
-	if g.Wall == nil || len(g.Wall.Inside) == 0 {
-		c.outside()
+	} else {
+		c.arrive(nil)
 	}
 	return c
 }
@@ -61,15 +60,15 @@ func setsOf(g peers.Guard) (out []*nftables.Set) {
 	return out
 }
 
-// outside makes the chain of packets that come from outside of the tunnels, with more rules behind those that note
-// handshakes. It is one for all of them, as a chain costs each packet more than a few rules.
-func (c *compiled) outside(more ...rule) {
-	rules := slices.Concat(c.knocks, more)
+// arrive makes the chain of all that comes in, whichever way: with rules for what comes out of tunnels, and more for what
+// comes from outside of them, behind those that note handshakes. It is one for all, as a chain costs each packet more than
+// a few rules.
+func (c *compiled) arrive(inside []rule, outside ...rule) {
+	rules := slices.Concat(inside, c.knocks, outside)
 	if len(rules) == 0 {
 		return
 	}
-	c.chains = append(c.chains, hook("outside", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw,
-		append([]rule{{via(expr.MetaKeyIIFNAME, ours), then(expr.VerdictReturn, "")}}, rules...)...))
+	c.chains = append(c.chains, hook("arrive", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, rules...))
 }
 
 // note has first messages of handshakes noted.
@@ -81,11 +80,8 @@ func (c *compiled) note(ports [2]uint16) {
 			family(ipv6), address(ipv6, true), fixed{&expr.Dynset{SrcRegKey: 1, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE}},
 		})
 	}
-	for _, port := range ports {
-		if port != 0 {
-			c.knocks = append(c.knocks, rule{knock(port), then(expr.VerdictGoto, "knocked")})
-		}
-	}
+	at := slices.DeleteFunc(ports[:], func(p uint16) bool { return p == 0 })
+	c.knocks = []rule{{knock(), onUDP(dstPort, at...), then(expr.VerdictJump, "knocked")}}
 	c.chains = append(c.chains, plain("knocked", note...))
 }
 
@@ -99,7 +95,7 @@ const (
 )
 
 // knock matches it. Few packets have its length, so that comes first.
-func knock(port uint16) fixed {
+func knock() fixed {
 	equals := func(offset uint32, value []byte) []expr.Any {
 		return []expr.Any{
 			&expr.Payload{
@@ -114,7 +110,6 @@ func knock(port uint16) fixed {
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
 		},
 		equals(udpLength, binary.BigEndian.AppendUint16(nil, firstLength)),
-		equals(udpPort, binary.BigEndian.AppendUint16(nil, port)),
 		equals(udpContent, []byte{1, 0, 0, 0}),
 	)
 }

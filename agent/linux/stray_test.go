@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -118,6 +119,35 @@ func TestStrayed(t *testing.T) {
 	})
 	if !reaches(c.asks, "", "10.90.0.1:9999", patient) {
 		t.Error("what somebody translates on purpose is dropped")
+	}
+}
+
+// TestHandshakesAreJudged: what begins a handshake is noted and may come with an address of the mesh, but at the host's own
+// address there it is judged like all else: somebody else may have the port that WireGuard does not use.
+func TestHandshakesAreJudged(t *testing.T) {
+	c := newCrossroads(t)
+	c.beyond.Do(func() { c.beyond.AddressOn("lo", netip.MustParsePrefix("10.90.0.77/32")) })
+	const to = "10.90.0.1:51821"
+	hears := listenUDP(t, c.hears, to)
+	first := append([]byte{1, 0, 0, 0}, make([]byte, 144)...)
+	c.allow("udp/51821")
+	send := func(h *nettest.Host, from string, what []byte) {
+		t.Helper()
+		if _, err := listenUDP(t, h, from).WriteTo(what, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, from := range []string{"10.20.0.9:7", "10.90.0.77:7"} {
+		send(c.beyond, from, first)
+		nettest.Eventually(t, from+" is noted", func() bool {
+			knocks := c.kernel.guard.knocks(c.kernel.guard.table())
+			return slices.Contains(knocks, netip.MustParseAddrPort(from).Addr())
+		})
+	}
+	send(c.asks, "10.90.0.2:7", []byte("allowed"))
+	_ = hears.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, from, err := hears.ReadFrom(make([]byte, 200)); err != nil || n != len("allowed") {
+		t.Errorf("the first that is let in are %d bytes from %v: %v", n, from, err)
 	}
 }
 

@@ -20,29 +20,29 @@ func (c *compiled) wall(w *peers.Wall) {
 		c.policy(w)
 		away = rule{via(expr.MetaKeyOIFNAME, ours), then(expr.VerdictGoto, "away")}
 	}
-	switch {
-	case len(w.Inside) > 0:
-		c.keepIn(w, away)
-	case w.Policy != nil:
-		c.chains = append(c.chains, hook("leave", nftables.ChainHookPostrouting, afterSourceNAT, away))
-	}
+	outside := c.keepIn(w, away)
 	if w.Policy == nil {
-		c.chains = append(c.chains, hook("arrive", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle,
-			rule{via(expr.MetaKeyIIFNAME, ours), connection(expr.CtStateBitNEW), count(peers.CounterOpened)}))
+		c.chains = append(c.chains, plain("opened", rule{connection(expr.CtStateBitNEW), count(peers.CounterOpened)}))
+		c.arrive([]rule{{via(expr.MetaKeyIIFNAME, ours), then(expr.VerdictGoto, "opened")}}, outside...)
 		c.through(w)
 		return
 	}
 	ask := then(expr.VerdictGoto, "asked")
-	arrive := []rule{{via(expr.MetaKeyIIFNAME, ours), ask}}
 	for _, own := range w.Own { // a neighbour can send to them, too: the kernel takes them by any link
-		arrive = append(arrive, rule{family(own.Is6()), isAddress(own, false), notLoopback(), ask})
+		outside = append(outside, rule{family(own.Is6()), isAddress(own, false), notLoopback(), ask})
 	}
-	c.chains = append(c.chains, hook("arrive", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, arrive...))
+	c.arrive([]rule{{via(expr.MetaKeyIIFNAME, ours), ask}}, outside...)
 }
 
-// keepIn drops what leaves for the mesh, or claims to come from it, by another way than a tunnel. Most packets are not
-// about the mesh, WireGuard's own among them, so their addresses are looked at first.
-func (c *compiled) keepIn(w *peers.Wall, away rule) {
+// keepIn drops what leaves for the mesh by another way than a tunnel, and gives the rules for what claims to come from it.
+// Most packets are not about the mesh, WireGuard's own among them, so their addresses are looked at first.
+func (c *compiled) keepIn(w *peers.Wall, away rule) (outside []rule) {
+	if len(w.Inside) == 0 {
+		if w.Policy != nil {
+			c.chains = append(c.chains, hook("leave", nftables.ChainHookPostrouting, afterSourceNAT, away))
+		}
+		return nil
+	}
 	pass := then(expr.VerdictReturn, "")
 	leaked := []rule{{via(expr.MetaKeyOIFNAME, loopbackName), pass}}
 	if w.Doubled {
@@ -55,11 +55,10 @@ func (c *compiled) keepIn(w *peers.Wall, away rule) {
 			rule{count(peers.CounterSpoofed), then(expr.VerdictDrop, "")}),
 		plain("leaked", append(leaked,
 			rule{onUDP(srcPort, w.Ports...), wireguard(), pass},
-			rule{count(peers.CounterLeaked), then(expr.VerdictDrop, "")})...))
-	c.outside(decided(w.Inside, true, then(expr.VerdictGoto, "spoofed"))...)
-	c.chains = append(c.chains,
+			rule{count(peers.CounterLeaked), then(expr.VerdictDrop, "")})...),
 		hook("leave", nftables.ChainHookPostrouting, afterSourceNAT,
 			append([]rule{away}, decided(w.Inside, false, then(expr.VerdictGoto, "leaked"))...)...))
+	return decided(w.Inside, true, then(expr.VerdictJump, "spoofed"))
 }
 
 // wireguard matches datagrams that begin as those of WireGuard do: with one of four types, and three bytes of zero
