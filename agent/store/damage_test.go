@@ -84,6 +84,10 @@ func TestDamagedPlanFallsBack(t *testing.T) {
 			s := open(t, dir)
 			fill(t, s)
 			damage(t, filepath.Join(dir, "plan"), how)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir)
 			kept, err := s.Plan()
 			if err != nil || kept.Plan.Revision != 1 || !isDamaged(kept.Fallback) {
 				t.Fatalf("revision %d, fallback %v, %v; want 1 and why", kept.Plan.Revision, kept.Fallback, err)

@@ -34,12 +34,13 @@ func (s *Store) Plan() (Kept, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept, err := s.readPlan(filePlan)
+	previous, errPrevious := s.readPlan(filePrevious)
 	if err == nil {
-		s.kept = generations(&kept.Plan)
+		s.kept = slices.Concat(generations(&kept.Plan), generations(&previous.Plan))
+		s.finish(&kept)
 		return kept, nil
 	}
 	s.planBad = true
-	previous, errPrevious := s.readPlan(filePrevious)
 	if errPrevious != nil {
 		if errors.Is(err, fs.ErrNotExist) && !errors.Is(errPrevious, fs.ErrNotExist) {
 			err = errPrevious
@@ -47,7 +48,20 @@ func (s *Store) Plan() (Kept, error) {
 		return Kept{}, err
 	}
 	previous.Fallback = err
+	s.kept = generations(&previous.Plan)
 	return previous, nil
+}
+
+// finish replaces the previous plan where that was cut short: it has a generation that the current one is without. What
+// fails is left to the next PutPlan.
+func (s *Store) finish(k *Kept) {
+	if !s.isOver(&k.Plan) {
+		return
+	}
+	content, err := encodePlan(k.Plan, k.Head)
+	if err == nil && s.replacePlan(content) == nil {
+		s.kept = generations(&k.Plan)
+	}
 }
 
 // PutPlan keeps a plan. The one before becomes the previous one, unless it has a generation that is over:
@@ -59,8 +73,7 @@ func (s *Store) PutPlan(p peers.Plan, head peers.Hash) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	over := slices.ContainsFunc(s.kept, func(g peers.Generation) bool { return !slices.Contains(generations(&p), g) })
-	if over {
+	if s.isOver(&p) {
 		err = s.replacePlan(content)
 	} else {
 		err = s.nextPlan(content)
@@ -69,6 +82,14 @@ func (s *Store) PutPlan(p peers.Plan, head peers.Hash) error {
 		s.planBad, s.kept = false, generations(&p)
 	}
 	return err
+}
+
+// isOver reports whether a plan is without a generation of which there are pre-shared keys on disk, or may be.
+func (s *Store) isOver(p *peers.Plan) bool {
+	if s.planBad && s.kept == nil { // nobody can tell what is in there
+		return s.has(filePlan) || s.has(filePrevious)
+	}
+	return slices.ContainsFunc(s.kept, func(g peers.Generation) bool { return !slices.Contains(generations(p), g) })
 }
 
 // nextPlan writes a plan and keeps the one before.

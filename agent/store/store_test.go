@@ -254,11 +254,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 func TestPlanOfGenerationThatIsOver(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	both := plan(t, 1)
-	both.Interfaces = append(both.Interfaces, peers.Interface{Generation: 2, Name: "wrn0", Port: 51820, MTU: 1420})
-	old := both.PSKs[1][both.Peers[0].ID].Expose()
-	after := both
-	after.Revision, after.Interfaces, after.PSKs = 3, both.Interfaces[1:], peers.PSKs{}
+	both, after, old := over(t)
 	for i, p := range []peers.Plan{plan(t, 0), both, after} {
 		if i == 2 { // whoever holds the file open sees what becomes of its content
 			for _, name := range []string{"plan", "plan.previous"} {
@@ -294,6 +290,92 @@ func TestPlanOfGenerationThatIsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	if kept, err := s.Plan(); err != nil || kept.Plan.Revision != 3 || kept.Fallback == nil {
+		t.Errorf("with a damaged plan: revision %d, %v", kept.Plan.Revision, err)
+	}
+}
+
+// over are two plans: one with two generations, and one that follows on it with the newer alone. With them comes the
+// pre-shared key that must go.
+func over(t *testing.T) (both, after peers.Plan, old string) {
+	t.Helper()
+	both = plan(t, 2)
+	both.Interfaces = append(both.Interfaces, peers.Interface{Generation: 2, Name: "wrn0", Port: 51820, MTU: 1420})
+	after = both
+	after.Revision, after.Interfaces, after.PSKs = 3, both.Interfaces[1:], peers.PSKs{}
+	return both, after, both.PSKs[1][both.Peers[0].ID].Expose()
+}
+
+// nowhere looks for a text in all files of a directory.
+func nowhere(t *testing.T, dir, text string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if raw, err := os.ReadFile(filepath.Join(dir, e.Name())); err != nil || bytes.Contains(raw, []byte(text)) {
+			t.Errorf("%s has the old key, or cannot be read: %v", e.Name(), err)
+		}
+	}
+}
+
+// TestDamagedPlanOfGenerationThatIsOver: that a plan is damaged is no way for its pre-shared keys, or those of the one
+// before, to outlive their generation.
+func TestDamagedPlanOfGenerationThatIsOver(t *testing.T) {
+	for name, damaged := range map[string][]string{
+		"the current one": {"plan"}, "the previous one": {"plan.previous"}, "both": {"plan", "plan.previous"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir)
+			both, after, old := over(t)
+			for _, p := range []peers.Plan{plan(t, 1), both} {
+				if err := s.PutPlan(p, peers.Hash{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, file := range damaged {
+				damage(t, filepath.Join(dir, file), damages()["last bit"])
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir)
+			_, _ = s.Plan() // what it gives is in TestDamagedPlanFallsBack
+			if err := s.PutPlan(after, peers.Hash{}); err != nil {
+				t.Fatal(err)
+			}
+			nowhere(t, dir, old)
+		})
+	}
+}
+
+// TestReplacedPlanGoesOn: an agent that dies when it has replaced one of two plans leaves the other one, with the old
+// pre-shared keys. The next one replaces it, also where nothing else is to be written.
+func TestReplacedPlanGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	both, after, old := over(t)
+	if err := s.PutPlan(both, peers.Hash{}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "plan"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutPlan(after, peers.Hash{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "plan.previous"), raw, 0o600), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	if kept, err := s.Plan(); err != nil || kept.Plan.Revision != 3 || kept.Fallback != nil {
+		t.Fatalf("revision %d, fallback %v, %v", kept.Plan.Revision, kept.Fallback, err)
+	}
+	nowhere(t, dir, old)
+	damage(t, filepath.Join(dir, "plan"), damages()["empty"])
+	if kept, err := s.Plan(); err != nil || kept.Plan.Revision != 3 {
 		t.Errorf("with a damaged plan: revision %d, %v", kept.Plan.Revision, err)
 	}
 }
