@@ -52,6 +52,7 @@ type Controller struct {
 	vault    Vault
 	log      *slog.Logger
 	settings Settings
+	opened   time.Time
 	who      identities
 
 	writing sync.Mutex    // held by whoever changes the state
@@ -82,7 +83,7 @@ type limits struct {
 // every host has pinned the old one.
 func Open(ctx context.Context, l Ledger, v Vault, s Settings, log *slog.Logger) (*Controller, error) {
 	c := &Controller{
-		ledger: l, vault: v, log: log, settings: s, rounds: make(chan struct{}),
+		ledger: l, vault: v, log: log, settings: s, opened: time.Now(), rounds: make(chan struct{}),
 		who:    identities{complain: rate.Sometimes{Interval: time.Minute}},
 		limits: limits{welcomes: limit.NewGate(welcomesAtOnce, welcomesWaiting, welcomeStay)},
 	}
