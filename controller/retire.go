@@ -39,7 +39,7 @@ func (c *Controller) retire(ctx context.Context) error {
 		if !runs || !p.Settled && !p.Gone || isHeld(inv) {
 			return nil, nil
 		}
-		op := peers.RetireGeneration{Number: inv.Mesh.Generations[0].Number, Behind: behind(inv)}
+		op := peers.RetireGeneration{Number: inv.Mesh.Generations[0].Number, Behind: behind(inv), Cut: p.Pairs - p.Switched}
 		summary = summarise(inv, p, op.Behind, time.Now())
 		return op, nil
 	}

@@ -159,6 +159,12 @@ func TestRotation(t *testing.T) {
 	if err := db.Verify(t.Context()); err != nil {
 		t.Errorf("the database without the secret: %v", err)
 	}
+	if h := s.host("shop"); h.KeySince == nil || !h.KeySince.Equal(v.Started) {
+		t.Errorf("the shop has its keys since %v, want %v", h.KeySince, v.Started)
+	}
+	if end := s.rotation().Last; end == nil || end.Generation != 2 || end.Keys != 2 || end.Cut != 0 || len(end.Behind) != 0 {
+		t.Errorf("how it ended: %+v", end)
+	}
 	last := s.lastEntry()
 	if last.Kind != "generation.retire" || last.By != "controller" || !strings.Contains(last.Why, "1 of 1 pairs moved to generation 2") {
 		t.Errorf("the end in the ledger: %+v", last)

@@ -78,12 +78,13 @@ func (s *scheduler) end(inv *peers.Inventory) *wire.RotationEnd {
 	if !ok {
 		return nil
 	}
-	end := &wire.RotationEnd{Generation: g, Took: took.Seconds(), Behind: []string{}}
+	behind, cut := s.last.LeftBehind()
+	end := &wire.RotationEnd{Generation: g, Took: took.Seconds(), Behind: []string{}, Cut: cut}
 	for _, h := range inv.SortedHosts() {
 		switch {
 		case !h.Key(g).IsZero():
 			end.Keys++
-		case slices.Contains(s.last.LeftBehind(), h.ID):
+		case slices.Contains(behind, h.ID):
 			end.Behind = append(end.Behind, h.Name)
 		}
 	}

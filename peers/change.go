@@ -125,6 +125,8 @@ type StartGeneration struct {
 type RetireGeneration struct {
 	Number Generation `json:"number"`
 	Behind []HostID   `json:"behind,omitempty"`
+	// Cut is how many pairs of hosts have no tunnel now, because their traffic had not moved.
+	Cut int `json:"cut,omitempty"`
 }
 
 // SetPolicy replaces the policy of the mesh. Its tests must hold.

@@ -2,6 +2,7 @@ package peers_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,7 +166,16 @@ func TestRetireNamesWhoIsBehind(t *testing.T) {
 			t.Errorf("%v are said to be behind", ids)
 		}
 	}
-	inv = after(t, inv, peers.RetireGeneration{Number: 1, Behind: []peers.HostID{idOf("warehouse")}})
+	inv, e, err := inv.Record(change(peers.RetireGeneration{Number: 1, Behind: []peers.HostID{idOf("warehouse")}, Cut: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hosts, cut := e.LeftBehind(); len(hosts) != 1 || hosts[0] != idOf("warehouse") || cut != 1 {
+		t.Errorf("the entry says that %v are behind, and %d pairs have not moved", hosts, cut)
+	}
+	if told := e.Tell(); !strings.Contains(told, "pairs of hosts that had not moved and have no tunnel: 1") {
+		t.Errorf("told as %q", told)
+	}
 	if p := planOf(t, inv, "shop"); len(p.Peers) != 0 {
 		t.Errorf("who has no key is in the plan of others: %v", p.Peers)
 	}

@@ -131,6 +131,9 @@ func (op RetireGeneration) apply(d *draft) {
 		d.refuse("generation-held", fmt.Sprintf("generation/%d", m.Current()), "warren rotate status",
 			"generation %d is held: it may be the one that goes", m.Current())
 	}
+	if op.Cut < 0 {
+		d.refuse("cut-invalid", fmt.Sprintf("generation/%d", op.Number), "", "%d pairs cannot be cut off", op.Cut)
+	}
 	for i, id := range op.Behind {
 		if h, ok := d.host(id); ok && hasKey(h.Keys, m.Current()) || slices.Contains(op.Behind[:i], id) {
 			d.refuse("behind-invalid", "host/"+h.Name, "", "host %q is not behind, or is named twice", h.Name)

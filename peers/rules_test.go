@@ -165,6 +165,8 @@ func TestGenerations(t *testing.T) {
 	})
 	checkRules(t, after(t, inv, peers.StartGeneration{Number: 2}), []rule{
 		{"the older", peers.RetireGeneration{Number: 1}, nil},
+		{"the older, with pairs that have not moved", peers.RetireGeneration{Number: 1, Cut: 3}, nil},
+		{"fewer pairs than none", peers.RetireGeneration{Number: 1, Cut: -1}, []string{"cut-invalid generation/1"}},
 		{"the newer", peers.RetireGeneration{Number: 2}, []string{"generation-order generation/2"}},
 		{"a third", peers.StartGeneration{Number: 3}, []string{"rotation-running generation/3"}},
 		{"a wrong third", peers.StartGeneration{Number: 7}, []string{

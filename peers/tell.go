@@ -168,6 +168,9 @@ func (e Entry) tellRetired(op RetireGeneration) string {
 	if g, took, ok := e.Rotated(); ok {
 		s += fmt.Sprintf("; the rotation to generation %d took %v", g, took.Round(100*time.Millisecond))
 	}
+	if op.Cut > 0 {
+		s += fmt.Sprintf("; pairs of hosts that had not moved and have no tunnel: %d", op.Cut)
+	}
 	return s
 }
 
@@ -186,13 +189,14 @@ func (e Entry) Rotated() (to Generation, took time.Duration, ok bool) {
 	return newest.Number, e.At.Sub(newest.Started), true
 }
 
-// LeftBehind are the hosts that had no key of the newest generation when the entry ended a rotation.
-func (e Entry) LeftBehind() []HostID {
+// LeftBehind are the hosts that had no key of the newest generation when the entry ended a rotation, and cut is how many
+// pairs of hosts had not moved to it.
+func (e Entry) LeftBehind() (hosts []HostID, cut int) {
 	op, err := decodeOp(e.Kind, e.Op)
 	if end, ok := op.(RetireGeneration); err == nil && ok {
-		return end.Behind
+		return end.Behind, end.Cut
 	}
-	return nil
+	return nil, 0
 }
 
 func joined[T any](list []T, text func(T) string) string {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/warren-mesh/warren/cmd/internal/cli"
 	"github.com/warren-mesh/warren/peers"
@@ -35,10 +37,10 @@ func rotating(offline bool) []wire.RotationView {
 	})
 }
 
-// rotate runs warren rotate against a controller that shows one view after the other, and the last for ever.
-func rotate(t *testing.T, views []wire.RotationView, interrupt string, args ...string) (code int, stdout, stderr string) {
+// rotations is where a controller listens that shows one view of a rotation after the other, and the last for ever.
+func rotations(t *testing.T, views []wire.RotationView) (path string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "c")
+	path = filepath.Join(t.TempDir(), "c")
 	var listen net.ListenConfig
 	l, err := listen.Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -55,21 +57,32 @@ func rotate(t *testing.T, views []wire.RotationView, interrupt string, args ...s
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
+	return path
+}
+
+// rotate runs warren rotate against such a controller.
+func rotate(t *testing.T, views []wire.RotationView, interrupt string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	out, errs := &trigger{}, &trigger{text: interrupt, call: cancel}
-	began := time.Now()
-	code = run(ctx, &cli.Process{
-		Args: append([]string{"--controller", path, "rotate"}, args...), Stdin: strings.NewReader(""), Stdout: out, Stderr: errs,
-		Env: func(string) string { return "" },
-		Now: func() time.Time { return began.Add(20 * time.Since(began)) }, // what takes seconds shall not
-	})
+	code = run(ctx, hurried(out, errs, append([]string{"--controller", rotations(t, views), "rotate"}, args...)...))
 	return code, out.String(), errs.String()
+}
+
+// hurried is a process for which what takes seconds does not.
+func hurried(out, errs io.Writer, args ...string) *cli.Process {
+	began := time.Now()
+	return &cli.Process{
+		Args: args, Stdin: strings.NewReader(""), Stdout: out, Stderr: errs, Env: func(string) string { return "" },
+		Now: func() time.Time { return began.Add(20 * time.Since(began)) },
+	}
 }
 
 func TestRotateWait(t *testing.T) {
 	code, out, diag := rotate(t, rotating(false), "", "--wait")
-	if code != 0 || out != "All traffic is on generation 4, after 5.3s: 3 hosts have new keys, the old ones are gone.\n" {
+	if code != 0 || out != "All traffic is on generation 4, after 5.3s: 3 hosts have new keys, the old ones are gone, "+
+		"and no pair of hosts lost its tunnel.\n" {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 	want := []string{
@@ -81,8 +94,49 @@ func TestRotateWait(t *testing.T) {
 	if got := strings.TrimSpace(diag); got != strings.Join(want, "\n") {
 		t.Errorf("told\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 	}
-	if code, out, _ = rotate(t, rotating(false), "", "--wait", "-o", "json"); code != 0 || !strings.Contains(out, `"took": 5.25`) {
+	if code, out, _ = rotate(t, rotating(false), "", "--wait", "-o", "json"); code != 0 || !strings.Contains(out, `"took": 5.25`) ||
+		!strings.Contains(out, `"cut": 0`) {
 		t.Errorf("exit code %d, %s", code, out)
+	}
+	without := rotating(false)
+	last := without[len(without)-1].Last
+	last.Cut, last.Keys, last.Behind = 2, 2, []string{"till"}
+	if code, out, _ = rotate(t, without, "", "--wait"); code != 0 || !strings.Contains(out, "have no tunnel: 2") ||
+		!strings.Contains(out, "Left behind, until they announce a key: till") {
+		t.Errorf("exit code %d, %s", code, out)
+	}
+}
+
+// TestRotateWaitOnTerminal: there it is one line that is written again and again, no longer than there is room for, and gone
+// in the end.
+func TestRotateWaitOnTerminal(t *testing.T) {
+	master, slave, err := openTerminal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	shown := make(chan string, 1)
+	go func() {
+		raw, _ := io.ReadAll(master) // it ends with an error
+		shown <- string(raw)
+	}()
+	out := &trigger{}
+	code := run(t.Context(), hurried(out, slave, "--controller", rotations(t, rotating(false)), "rotate", "--wait"))
+	if err := slave.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(<-shown, clearLine)
+	if code != 0 || len(lines) != 6 || lines[0] != "" || lines[5] != "" || !strings.HasPrefix(out.String(), "All traffic is on generation 4") {
+		t.Fatalf("exit code %d, %q, then %q", code, lines, out.String())
+	}
+	for i, begin := range []string{"announce: hosts make their keys  0 of 3", "prove: ", "switch: ", "retire: what is under way arrives  3 of 3"} {
+		line := lines[i+1]
+		if !strings.HasPrefix(line, begin) || strings.Contains(line, "\n") || utf8.RuneCountInString(line) >= 100 {
+			t.Errorf("line %d is %q", i, line)
+		}
+	}
+	if !strings.HasSuffix(lines[1], "…") {
+		t.Errorf("what is too long is not cut: %q", lines[1])
 	}
 }
 

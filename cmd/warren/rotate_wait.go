@@ -139,8 +139,12 @@ func (w *rotationWait) summary(v *wire.RotationView) error {
 			return
 		}
 		took := time.Duration(end.Took * float64(time.Second)).Round(100 * time.Millisecond)
-		p.Line("All traffic is on generation %d, after %v: %d hosts have new keys, the old ones are gone.",
-			end.Generation, took, end.Keys)
+		tunnels := "and no pair of hosts lost its tunnel"
+		if end.Cut > 0 {
+			tunnels = fmt.Sprintf("and pairs of hosts that had not moved have no tunnel: %d", end.Cut)
+		}
+		p.Line("All traffic is on generation %d, after %v: %d hosts have new keys, the old ones are gone, %s.",
+			end.Generation, took, end.Keys, tunnels)
 		if len(end.Behind) > 0 {
 			p.Line("Left behind, until they announce a key: %s", strings.Join(end.Behind, ", "))
 		}

@@ -39,6 +39,7 @@ type RotationEnd struct {
 	Took       float64          `json:"took"       doc:"seconds"`
 	Keys       int              `json:"keys"       doc:"hosts that have a key of it"`
 	Behind     []string         `json:"behind"     doc:"hosts that had none when it ended"`
+	Cut        int              `json:"cut"        doc:"pairs of hosts without a tunnel, because their traffic had not moved"`
 }
 
 // RotationPairs counts pairs of hosts.
