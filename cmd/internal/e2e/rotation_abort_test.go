@@ -82,7 +82,7 @@ func (m *mesh) newKeys(g peers.Generation) []secret {
 	for _, h := range m.Members() {
 		m.eachFile(h, func(path string, content []byte) {
 			if _, key, ok := bytes.Cut(content, []byte("\n")); ok && filepath.Base(path) == fmt.Sprintf("key-%d", g) {
-				out = append(out, secret{h.Name() + " " + filepath.Base(path), strings.TrimSpace(string(key))})
+				out = append(out, newSecret(m.t, h.Name()+" "+filepath.Base(path), strings.TrimSpace(string(key))))
 			}
 		})
 	}

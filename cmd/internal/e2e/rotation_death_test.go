@@ -131,6 +131,7 @@ func (m *mesh) dying(deaths []death) {
 		m.arm(d)
 	}
 	m.calm()
+	old := append(m.secrets(), m.secretOf(g-1))
 	flows := m.everybody()
 	began := time.Now()
 	// The order may be lost with the controller that got it.
@@ -140,6 +141,7 @@ func (m *mesh) dying(deaths []death) {
 	since := time.Now()
 	m.rotated(g, converges)
 	m.onlyGeneration(g)
+	m.nowhere(old)
 	m.t.Logf("%v in all, %v after the last one rose; %d of %d died", time.Since(began).Round(time.Millisecond),
 		time.Since(since).Round(time.Millisecond), risen, len(deaths))
 	if len(deaths) == 1 && risen == 0 && !deaths[0].skipped() {

@@ -4,17 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/warren-mesh/warren/cmd/internal/lab"
-	"github.com/warren-mesh/warren/controller/ledger"
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
 )
@@ -30,6 +26,7 @@ func TestRotationLosesNothing(t *testing.T) {
 	flows := m.everybody()
 	for g := peers.Generation(2); g <= 5; g++ {
 		old := append(m.secrets(), m.secretOf(g-1))
+		m.apart(old)
 		began := time.Now()
 		m.rotate(g)
 		m.rotated(g, rotationTakes)
@@ -68,11 +65,17 @@ func TestRotationWithoutAHost(t *testing.T) {
 		t.Errorf("a second rotation beside the first one: %+v", f)
 	}
 	m.rotated(2, patience)
+	if last := m.rotation().Last; last == nil || last.Cut != 2 || last.Keys != 2 || len(last.Behind) != 1 {
+		t.Errorf("how it ended: %+v, want accounting left behind by two others", last)
+	}
 	if log := m.Controller().Log(); !strings.Contains(log, "left behind: accounting") {
 		t.Errorf("the controller does not say who was left behind:\n%s", log)
 	}
 	m.rotate(3)
 	m.rotated(3, rotationTakes)
+	if last := m.rotation().Last; last == nil || last.Cut != 0 {
+		t.Errorf("how the next one ended: %+v, want nobody cut off by it", last)
+	}
 	if sent, lost := stays.end(); lost > 0 {
 		t.Errorf("%d of %d packets between those who were there are lost", lost, sent)
 	}
@@ -254,115 +257,6 @@ func (m *mesh) onlyGeneration(g peers.Generation) {
 		out, err := h.Command(m.patient(), "ip", "-br", "link").CombinedOutput()
 		if err != nil || strings.Count(string(out), "wrn") != 1 || !strings.Contains(string(out), g.Link()) {
 			m.t.Errorf("%s has other interfaces than %s: %v\n%s", h.Name(), g.Link(), err, out)
-		}
-	}
-}
-
-// secret is something that must be destroyed.
-type secret struct{ what, text string }
-
-// secrets are the private keys and the pre-shared keys of all hosts as they are on disk.
-func (m *mesh) secrets() (out []secret) {
-	m.t.Helper()
-	for _, h := range m.Members() {
-		m.eachFile(h, func(path string, content []byte) {
-			if _, key, ok := bytes.Cut(content, []byte("\n")); ok && strings.HasPrefix(filepath.Base(path), "key-") {
-				out = append(out, secret{h.Name() + " " + filepath.Base(path), strings.TrimSpace(string(key))})
-			}
-			if filepath.Base(path) == "plan" {
-				out = append(out, presharedIn(m.t, h, content)...)
-			}
-		})
-	}
-	if n := len(m.Members()); len(out) != n+n*(n-1) {
-		m.t.Fatalf("%d private and pre-shared keys of %d hosts are found", len(out), n)
-	}
-	return out
-}
-
-// presharedIn are the pre-shared keys in a plan on disk.
-func presharedIn(t testing.TB, h *lab.Host, content []byte) (out []secret) {
-	t.Helper()
-	_, body, _ := bytes.Cut(content, []byte("\n"))
-	var doc struct {
-		PSKs map[peers.Generation]map[peers.HostID]string `json:"psks"`
-	}
-	if err := json.Unmarshal(body, &doc); err != nil {
-		t.Fatal(err)
-	}
-	for g, byHost := range doc.PSKs {
-		for id, psk := range byHost {
-			out = append(out, secret{fmt.Sprintf("%s's pre-shared key with %s of generation %d", h.Name(), id, g), psk})
-		}
-	}
-	return out
-}
-
-// nowhere waits until none of the secrets is in any file of any host.
-func (m *mesh) nowhere(secrets []secret) {
-	m.t.Helper()
-	found := ""
-	defer func() {
-		if m.t.Failed() {
-			m.t.Log(found)
-		}
-	}()
-	until(m.t, patience, "old secrets are nowhere", func() bool {
-		found = ""
-		for _, h := range m.lab.Hosts() {
-			m.eachFile(h, func(path string, content []byte) {
-				for _, s := range secrets {
-					if bytes.Contains(content, []byte(s.text)) {
-						found += fmt.Sprintf("%s is in %s of %s\n", s.what, path, h.Name())
-					}
-				}
-			})
-		}
-		return found == ""
-	})
-}
-
-// secretOf is the secret of a generation, from a copy of the controller's database.
-func (m *mesh) secretOf(g peers.Generation) secret {
-	m.t.Helper()
-	raw, err := os.ReadFile(m.lab.Host(lab.DefaultController).Path(database))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	path := filepath.Join(m.t.TempDir(), "copy.db")
-	if err := os.WriteFile(path, raw, 0o600); err != nil {
-		m.t.Fatal(err)
-	}
-	db, err := ledger.Open(path, ledger.Options{MustExist: true})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	defer db.Close()
-	name := fmt.Sprintf("generation/%d", g)
-	value, err := db.Fetch(m.t.Context(), name)
-	if err != nil || !bytes.Contains(raw, value) {
-		m.t.Fatalf("%s is not to be found: %v", name, err)
-	}
-	return secret{name, string(value)}
-}
-
-// eachFile visits the files in the data directories of a host.
-func (m *mesh) eachFile(h *lab.Host, visit func(path string, content []byte)) {
-	m.t.Helper()
-	for _, dir := range []string{"/var/lib/warren-agent", "/var/lib/warren-controller"} {
-		entries, err := os.ReadDir(h.Path(dir))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			m.t.Fatal(err)
-		}
-		for _, e := range entries {
-			content, err := os.ReadFile(filepath.Join(h.Path(dir), e.Name()))
-			switch {
-			case errors.Is(err, fs.ErrNotExist): // a temporary one
-			case err != nil:
-				m.t.Fatal(err)
-			default:
-				visit(filepath.Join(dir, e.Name()), content)
-			}
 		}
 	}
 }
