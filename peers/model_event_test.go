@@ -81,7 +81,7 @@ func (m *model) save(h *machine) {
 // fault lets one thing go wrong.
 func (m *model) fault(h *machine) {
 	switch rapid.SampledFrom([]string{
-		"agent", "agent", "agent in a turn", "agent in a turn", "controller", "reboot", "link", "cut", "stream",
+		"agent", "agent", "agent in a turn", "agent in a turn", "controller", "reboot", "link", "cut", "stream", "disk",
 	}).Draw(m.t, "fault") {
 	case "agent":
 		h.start()
@@ -108,6 +108,8 @@ func (m *model) fault(h *machine) {
 		m.cut[pair] = !m.cut[pair]
 	case "stream":
 		m.retell(h) // it is told all over again
+	case "disk":
+		h.full = !h.full
 	}
 }
 

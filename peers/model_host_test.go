@@ -22,6 +22,7 @@ type machine struct {
 	own   map[peers.Generation]key.Public // of keys
 	saved *peers.Plan
 	made  int
+	full  bool                // nothing more can be written
 	wiped map[key.Public]bool // keys that must never be seen again
 
 	// The kernel.
@@ -116,7 +117,7 @@ func (m *machine) retire(g peers.Generation, ids ...peers.HostID) {
 
 // save keeps the plan, and what it says of how far the host is.
 func (m *machine) save() {
-	if m.plan != nil {
+	if m.plan != nil && !m.full {
 		p := *m.plan
 		m.saved, m.kept = &p, p.Moved
 	}
@@ -125,7 +126,7 @@ func (m *machine) save() {
 // makeKeys makes the keys that the plan of a controller asks for.
 func (m *machine) makeKeys() {
 	for _, in := range m.plan.Interfaces {
-		if _, have := m.keys[in.Generation]; !have && m.fresh {
+		if _, have := m.keys[in.Generation]; !have && m.fresh && !m.full {
 			m.made++
 			m.put(in.Generation, privateOf(fmt.Sprintf("%s %d", m.name, m.made), in.Generation))
 		}

@@ -328,6 +328,7 @@ func (m *model) settleDown(what string) {
 	for range 40 {
 		m.now = m.now.Add(2 * time.Second)
 		for _, h := range m.machines {
+			h.full = false
 			if !h.runs {
 				h.start()
 				m.begin(h)
