@@ -1,7 +1,11 @@
 package agent_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,4 +128,70 @@ func TestOverIsTakenDownInTurn(t *testing.T) {
 			t.Errorf("asked how it is, it still has an interface that is over: %v; before: %v", r.hasLink("wrn1"), before)
 		}
 	})
+}
+
+// planOnDisk is the revision of the plan that is kept.
+func (r *rig) planOnDisk() peers.Revision {
+	r.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(r.dir, "plan"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_, body, _ := bytes.Cut(raw, []byte("\n"))
+	var kept struct{ Plan peers.Plan }
+	if err := json.Unmarshal(body, &kept); err != nil {
+		r.t.Fatal(err)
+	}
+	return kept.Plan.Revision
+}
+
+// hellos is how often agents have opened a stream.
+func (r *rig) hellos() (n int) {
+	for _, up := range r.c.Heard() {
+		if up.Hello != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// TestWaitingPlanIsKeptWithItsTurn: a plan that waits is not on disk, where the next agent would take it for one that the
+// host has been brought to. With its turn it is, also where the stream has begun anew meanwhile, and the controller said
+// that there is nothing new.
+func TestWaitingPlanIsKeptWithItsTurn(t *testing.T) {
+	for name, again := range map[string]bool{"one stream": false, "the stream begins anew": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, others, turn, _ := many(t)
+				for turn < time.Second { // time for a stream to begin anew; whose turn is when, hangs on ids
+					r.stop()
+					r, others, turn, _ = many(t)
+				}
+				began, before, streams := time.Now(), r.planOnDisk(), r.hellos()
+				r.c.Announce(others[0], 2)
+				synctest.Wait()
+				want := r.c.Inventory().Revision
+				if again {
+					r.c.Down(true)
+					synctest.Wait()
+					r.c.Down(false)
+					for r.hellos() == streams && time.Since(began) < turn {
+						time.Sleep(10 * time.Millisecond)
+						synctest.Wait()
+					}
+				}
+				time.Sleep(turn - 10*time.Millisecond - time.Since(began))
+				synctest.Wait()
+				if is := r.planOnDisk(); is != before || before >= want || again != (r.hellos() > streams) {
+					t.Fatalf("before its turn the plan on disk is that of revision %d, want %d before %d; %d streams more",
+						is, before, want, r.hellos()-streams)
+				}
+				time.Sleep(20 * time.Millisecond)
+				synctest.Wait()
+				if is := r.planOnDisk(); is != want {
+					t.Errorf("after its turn the plan on disk is that of revision %d, want %d", is, want)
+				}
+			})
+		})
+	}
 }
