@@ -48,6 +48,7 @@ func Families() []Family {
 		{"warren_agent_revision_applied", gauge, "Revision of the plan that the host has; 0 for none."},
 		{"warren_agent_generation_wanted", gauge, "Newest generation of keys in the plan."},
 		{"warren_agent_generation_applied", gauge, "Newest generation that an interface of this host has; 0 for none."},
+		{"warren_agent_key_age_seconds", gauge, "Time since the newest generation in the plan began; absent for unknown."},
 		{"warren_agent_reconciles_total", counter, "Times that the host was compared with its plan."},
 		{"warren_agent_reconcile_seconds_total", counter, "Time that this took, all in all."},
 		{"warren_agent_set_messages_total", counter, "Messages that set something in the kernel; none where nothing differs."},
@@ -159,6 +160,9 @@ func (s *sheet) loop(f *Figures) {
 	s.put("warren_agent_revision_applied", float64(f.Status.Revision))
 	s.put("warren_agent_generation_wanted", float64(f.Newest))
 	s.put("warren_agent_generation_applied", float64(applied))
+	if age := f.Status.KeyAge; age > 0 {
+		s.put("warren_agent_key_age_seconds", age)
+	}
 	s.put("warren_agent_reconciles_total", float64(f.Turns))
 	s.put("warren_agent_reconcile_seconds_total", f.Took.Seconds())
 	s.put("warren_agent_set_messages_total", float64(f.Messages))

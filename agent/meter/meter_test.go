@@ -19,7 +19,7 @@ func figures() *meter.Figures {
 	return &meter.Figures{
 		Status: wire.Status{
 			Host: "warehouse", Mesh: `or"ders`, Site: "warehouse", State: wire.StateDegraded, Backend: "userspace", Version: "1.2.3",
-			Revision: 41, Controller: wire.ControllerStatus{LastContact: &now},
+			Revision: 41, KeyAge: 86400.5, Controller: wire.ControllerStatus{LastContact: &now},
 			Interfaces: []wire.InterfaceStatus{{Name: "wrn1", Generation: 3}},
 			Peers: []wire.PeerStatus{
 				{Host: "shop", State: wire.PeerUp, Interface: "wrn1", LastHandshake: &shook, RxBytes: 12_345_678_901, TxBytes: 7},
@@ -51,7 +51,7 @@ func TestWrite(t *testing.T) {
 		`warren_agent_problems{code="route-conflict"} 2`, `warren_agent_problems{code="disk-full"} 1`,
 		`warren_agent_controller_connected 0`, `warren_agent_controller_last_contact_timestamp_seconds 1.8000000005e+09`,
 		`warren_agent_revision_wanted 42`, `warren_agent_revision_applied 41`,
-		`warren_agent_generation_wanted 4`, `warren_agent_generation_applied 3`,
+		`warren_agent_generation_wanted 4`, `warren_agent_generation_applied 3`, `warren_agent_key_age_seconds 86400.5`,
 		`warren_agent_reconciles_total 1000`, `warren_agent_reconcile_seconds_total 1.5`, `warren_agent_set_messages_total 9`,
 		`warren_agent_restorations_total{kind="route"} 7`, `warren_agent_restorations_total{kind="link"} 0`,
 		`warren_agent_peer_state{peer="shop",state="up"} 1`, `warren_agent_peer_state{peer="branch",state="down"} 1`,
@@ -68,6 +68,9 @@ func TestWrite(t *testing.T) {
 	}
 	if strings.Contains(text, `handshake_age_seconds{peer="branch"}`) {
 		t.Error("a peer that was never there has a handshake")
+	}
+	if strings.Contains(written(t, &meter.Figures{}), "\nwarren_agent_key_age_seconds") {
+		t.Error("keys that there are none of have an age")
 	}
 	if t.Failed() {
 		t.Log(text)
