@@ -4,8 +4,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/warren-mesh/warren/peers"
@@ -19,6 +21,19 @@ func (k *Kernel) device(name, backend string) (*wgtypes.Device, error) {
 		return await(k.uapi, name, read)
 	}
 	return read()
+}
+
+// deviceOf is device for a link of which only the kind is known: where nobody listens for it, it is somebody else's. To be
+// asked is the proof, so nobody is called twice.
+func (k *Kernel) deviceOf(name, backend string) (*wgtypes.Device, error) {
+	if backend == "" {
+		return nil, peers.ErrForeign
+	}
+	d, err := k.device(name, backend)
+	if backend == Userspace && (errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)) {
+		return nil, peers.ErrForeign
+	}
+	return d, err
 }
 
 // configure sends one message that sets something on a device.

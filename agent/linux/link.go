@@ -55,19 +55,29 @@ func mayBeOurs(link netlink.Link) bool {
 	return link.Type() == kindWireGuard || link.Type() == kindTUN
 }
 
-// backendOf says what drives a link, from its kind and from whether somebody listens at its socket.
-func backendOf(link netlink.Link) string {
+// backendOfKind says what drives a link of our names if it is one of ours.
+func backendOfKind(link netlink.Link) string {
 	switch link.Type() {
 	case kindWireGuard:
 		return InKernel
 	case kindTUN:
-		c, err := net.DialTimeout("unix", socketPath(link.Attrs().Name), time.Second)
-		if err == nil {
-			c.Close()
-			return Userspace
-		}
+		return Userspace
 	}
 	return ""
+}
+
+// backendOf says what drives a link, from its kind and from whether somebody listens at its socket.
+func backendOf(link netlink.Link) string {
+	backend := backendOfKind(link)
+	if backend != Userspace {
+		return backend
+	}
+	c, err := net.DialTimeout("unix", socketPath(link.Attrs().Name), time.Second)
+	if err != nil {
+		return ""
+	}
+	c.Close()
+	return backend
 }
 
 // socketPath is where a tunnel process listens, as wgctrl and wg(8) expect.

@@ -84,13 +84,9 @@ func (k *Kernel) observeLink(link netlink.Link) peers.Link {
 		Index:   at.Index,
 		Up:      at.RawFlags&1 != 0, // IFF_UP
 		MTU:     at.MTU,
-		Backend: backendOf(link),
+		Backend: backendOfKind(link),
 	}
-	if l.Backend == "" {
-		k.unread[at.Name] = peers.ErrForeign
-		return l
-	}
-	device, err := k.device(at.Name, l.Backend)
+	device, err := k.deviceOf(at.Name, l.Backend)
 	if err != nil {
 		k.unread[at.Name] = err
 		l.Backend = ""
