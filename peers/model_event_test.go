@@ -23,13 +23,12 @@ func (m *model) event() {
 	m.now = m.now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(m.t, "ms")) * time.Millisecond)
 	switch rapid.SampledFrom([]string{
 		"live", "live", "live", "tell", "turn", "turn", "save", "report", "hear", "hear", "shake", "shakes", "shakes",
-		"confirm", "retire", "retire", "controller", "controller", "fault", "hold", "hold",
+		"confirm", "retire", "retire", "controller", "controller", "fault", "hold", "hold", "alone",
 	}).Draw(m.t, "event") {
 	case "live": // what mostly happens to a host, without anything in between
-		m.tell(h)
-		m.turn(h, -1)
-		m.save(h)
-		m.report(h)
+		m.live(h)
+	case "alone":
+		m.alone(h)
 	case "tell":
 		m.tell(h)
 	case "turn":
@@ -66,6 +65,36 @@ func (m *model) event() {
 	case "fault":
 		m.fault(h)
 	}
+}
+
+// live lets a host take a turn, and report. Mostly its plan is on disk before that.
+func (m *model) live(h *machine) {
+	m.tell(h)
+	m.turn(h, -1)
+	if rapid.IntRange(0, 3).Draw(m.t, "disk is slow") > 0 {
+		m.save(h)
+	}
+	m.report(h)
+}
+
+// alone lets a host do all that it can with the controller, while the others do nothing.
+func (m *model) alone(h *machine) {
+	m.live(h)
+	m.said = slices.DeleteFunc(m.said, func(s saying) bool {
+		if s.from == h {
+			m.listen(s)
+		}
+		return s.from == h
+	})
+	m.now = m.now.Add(4 * time.Second)
+	m.settle()
+	m.told = slices.DeleteFunc(m.told, func(t telling) bool {
+		if t.to == h {
+			h.retire(t.g, t.retired...)
+		}
+		return t.to == h
+	})
+	m.turn(h, -1)
 }
 
 func (m *model) some(what string) *machine {

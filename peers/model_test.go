@@ -245,6 +245,30 @@ func (m *model) check(format string, args ...any) {
 			}
 		}
 	}
+	for _, a := range m.machines {
+		for _, b := range m.machines {
+			if what := m.forgotten(a, b); what != "" {
+				m.t.Fatalf(format+": %s and %s: %s", append(args, a.name, b.name, what)...)
+			}
+		}
+	}
+}
+
+// forgotten says what one host may have forgotten of its way to another one, now or when it starts anew. Where traffic
+// flows it shows later or never; and what was said, and what the other end has done because of it, cannot be taken back.
+func (m *model) forgotten(a, b *machine) string {
+	if a.plan != nil && a.plan.Leaving() != 0 && a.plan.Moved.HasRouted(b.id) &&
+		a.kernel.route(m.address(b)) == a.plan.Leaving().Link() {
+		return "traffic goes back"
+	}
+	if len(m.inv.Mesh.Generations) != 2 || b.plan == nil || b.plan.Leaving() != m.inv.Mesh.Generations[0].Number ||
+		!slices.Contains(b.plan.Moved.Retired, a.id) {
+		return ""
+	}
+	if s := a.saved; s == nil || s.Leaving() != 0 && !s.Moved.HasRouted(b.id) || s.Newest() != m.inv.Mesh.Current() {
+		return "the other one has left the older generation, and nothing on disk says so"
+	}
+	return ""
 }
 
 // sincere reports whether what one host believes of its sessions with another one is true. It is not where the
