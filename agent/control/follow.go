@@ -156,7 +156,13 @@ func (f *Follower) stream(ctx context.Context, address string) (opened bool, err
 	}()
 	patience := time.AfterFunc(dialPatience+answerPatience, func() { cancel(errors.New("no answer in time")) })
 	defer patience.Stop()
-	wg.Go(func() { cancel(c.speak(ctx, w)) })
+	wg.Go(func() {
+		err := c.speak(ctx, w)
+		if errors.Is(err, io.ErrClosedPipe) {
+			err = nil // nobody reads any more: what ended that says why
+		}
+		cancel(err)
+	})
 	resp, err := t.post(ctx, wire.PathStream, body, wire.MediaStream)
 	if err != nil {
 		return false, t.failed(cause(ctx, err))
