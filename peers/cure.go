@@ -18,6 +18,7 @@ type Doubt struct {
 	handshake time.Time
 	silent    time.Time // since when
 	knocks    time.Time // since when; zero while it does not ask
+	cured     bool      // and has shaken no hands since
 }
 
 // Cure gives the steps that make this host forget a peer's clock, and the doubts to remember for the next
@@ -29,8 +30,9 @@ type Doubt struct {
 // once it was accepted. So State.Knocks, which the guard collects, are the evidence: an address from which
 // the first message of a handshake came in the last moments. A peer is cured if it knocks, has not got in,
 // and has sent nothing else for longer than a healthy peer ever is silent; so that who repeats recorded
-// messages from its address cannot harm a session that works. It is cured once: after that it has no
-// handshake to be remembered, until it has had another.
+// messages from its address cannot harm a session that works. A peer whose first message was accepted, and whose clock
+// went back before the handshake was done, has no session to be silent in: it knocks in vain as long as that. Who was cured
+// is not cured again until there has been another handshake.
 //
 // Without the evidence, where there is no nftables, such a pair finds itself when this host's session has
 // ended, after 3 minutes: then this host asks for a handshake, whose answer carries no time.
@@ -46,7 +48,7 @@ func Cure(s State, p Plan, doubts map[AttemptKey]Doubt, now time.Time) ([]Step, 
 			is := was.look(peer, known, slices.Contains(s.Knocks, peer.Endpoint.Addr()), now)
 			if is.refused(p.Mesh.Keepalive, now) {
 				steps = append(steps, again(link.Name, peer, p, "whose clock went back")...)
-				is.knocks = time.Time{}
+				is.knocks, is.cured = time.Time{}, true
 			}
 			next[at] = is
 		}
@@ -56,7 +58,7 @@ func Cure(s State, p Plan, doubts map[AttemptKey]Doubt, now time.Time) ([]Step, 
 
 func (d Doubt) look(peer *LinkPeer, known, knocks bool, now time.Time) Doubt {
 	if !known || peer.Rx != d.rx || !peer.LastHandshake.Equal(d.handshake) {
-		return Doubt{rx: peer.Rx, handshake: peer.LastHandshake, silent: now}
+		return Doubt{rx: peer.Rx, handshake: peer.LastHandshake, silent: now, cured: d.cured && peer.LastHandshake.IsZero()}
 	}
 	switch {
 	case !knocks:
@@ -68,11 +70,17 @@ func (d Doubt) look(peer *LinkPeer, known, knocks bool, now time.Time) Doubt {
 }
 
 func (d Doubt) refused(keepalive int, now time.Time) bool {
+	if d.cured || d.knocks.IsZero() || d.handshake.IsZero() && d.rx == 0 {
+		return false // nothing is known, or nothing of it that could be forgotten
+	}
 	silence := time.Duration(keepalive)*time.Second + cureSpare
-	if keepalive == 0 {
+	switch {
+	case d.handshake.IsZero():
+		silence = cureKnocks
+	case keepalive == 0:
 		silence = roamStale
 	}
-	return !d.handshake.IsZero() && !d.knocks.IsZero() && now.Sub(d.knocks) >= cureKnocks && now.Sub(d.silent) >= silence
+	return now.Sub(d.knocks) >= cureKnocks && now.Sub(d.silent) >= silence
 }
 
 // again removes a peer and adds it with all that it has, for a reason.

@@ -14,31 +14,38 @@ type spell struct {
 	knocks bool
 	hears  bool // something comes from the peer
 	meets  bool // it shakes hands at the beginning
+	begins bool // a first message of it is accepted at the beginning
 }
 
 // TestCure: a peer is cured once, and only if it asks in vain and is silent otherwise.
 func TestCure(t *testing.T) {
 	const minute = time.Minute
 	healthy := spell{lasts: minute, hears: true, meets: true}
+	knocking := spell{lasts: minute, knocks: true}
+	begun := spell{lasts: minute, knocks: true, begins: true}
+	retried := spell{lasts: 8 * time.Second, knocks: true, begins: true}
 	for name, c := range map[string]struct {
 		spells    []spell
 		keepalive int
 		want      int
 	}{
-		"it answers":                        {[]spell{healthy}, 25, 0},
-		"it is gone":                        {[]spell{healthy, {lasts: time.Hour}}, 25, 0},
-		"its clock went back":               {[]spell{healthy, {lasts: minute, knocks: true}}, 25, 1},
-		"it went back while it was off":     {[]spell{healthy, {lasts: time.Hour}, {lasts: 15 * time.Second, knocks: true}}, 25, 1},
-		"it goes on knocking":               {[]spell{healthy, {lasts: 24 * time.Hour, knocks: true}}, 25, 1},
-		"it gets in, and it happens again":  {[]spell{healthy, {lasts: minute, knocks: true}, healthy, {lasts: minute, knocks: true}}, 25, 2},
-		"it renews its session":             {[]spell{healthy, {lasts: 12 * time.Second, knocks: true, hears: true}, healthy}, 25, 0},
-		"old messages while it talks":       {[]spell{healthy, {lasts: time.Hour, knocks: true, hears: true}}, 25, 0},
-		"it knocks for a moment":            {[]spell{healthy, {lasts: minute}, {lasts: 9 * time.Second, knocks: true}, {lasts: minute}}, 25, 0},
-		"it was never met":                  {[]spell{{lasts: time.Hour, knocks: true}}, 25, 0},
-		"not yet, with a long keepalive":    {[]spell{healthy, {lasts: minute, knocks: true}}, 120, 0},
-		"in the end, with a long keepalive": {[]spell{healthy, {lasts: 3 * minute, knocks: true}}, 120, 1},
-		"not yet, without a keepalive":      {[]spell{healthy, {lasts: 2 * minute, knocks: true}}, 0, 0},
-		"in the end, without a keepalive":   {[]spell{healthy, {lasts: 3 * minute, knocks: true}}, 0, 1},
+		"it answers":                            {[]spell{healthy}, 25, 0},
+		"it is gone":                            {[]spell{healthy, {lasts: time.Hour}}, 25, 0},
+		"its clock went back":                   {[]spell{healthy, knocking}, 25, 1},
+		"it went back while it was off":         {[]spell{healthy, {lasts: time.Hour}, {lasts: 15 * time.Second, knocks: true}}, 25, 1},
+		"it goes on knocking":                   {[]spell{healthy, {lasts: 24 * time.Hour, knocks: true}}, 25, 1},
+		"it gets in, and it happens again":      {[]spell{healthy, knocking, healthy, knocking}, 25, 2},
+		"it renews its session":                 {[]spell{healthy, {lasts: 12 * time.Second, knocks: true, hears: true}, healthy}, 25, 0},
+		"old messages while it talks":           {[]spell{healthy, {lasts: time.Hour, knocks: true, hears: true}}, 25, 0},
+		"it knocks for a moment":                {[]spell{healthy, {lasts: minute}, {lasts: 9 * time.Second, knocks: true}, {lasts: minute}}, 25, 0},
+		"it was never met":                      {[]spell{{lasts: time.Hour, knocks: true}}, 25, 0},
+		"it went back after its first message":  {[]spell{{lasts: 15 * time.Second, begins: true, knocks: true}}, 25, 1},
+		"it begins again and again":             {[]spell{retried, retried}, 25, 0},
+		"old messages of one who was never met": {[]spell{begun, begun, begun}, 25, 1},
+		"not yet, with a long keepalive":        {[]spell{healthy, knocking}, 120, 0},
+		"in the end, with a long keepalive":     {[]spell{healthy, {lasts: 3 * minute, knocks: true}}, 120, 1},
+		"not yet, without a keepalive":          {[]spell{healthy, {lasts: 2 * minute, knocks: true}}, 0, 0},
+		"in the end, without a keepalive":       {[]spell{healthy, {lasts: 3 * minute, knocks: true}}, 0, 1},
 	} {
 		plan := planOf(t, threeSites(t), "shop")
 		plan.Mesh.Keepalive = c.keepalive
@@ -50,6 +57,9 @@ func TestCure(t *testing.T) {
 		for _, s := range c.spells {
 			if s.meets {
 				k.links["wrn1"].peers[key].LastHandshake = now
+			}
+			if s.begins {
+				k.links["wrn1"].peers[key].Rx += 148
 			}
 			for range int(s.lasts / time.Second) {
 				now = now.Add(time.Second)
