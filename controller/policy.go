@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/warren-mesh/warren/peers"
 	"github.com/warren-mesh/warren/peers/wire"
@@ -24,26 +23,40 @@ func (c *Controller) Policy() wire.PolicyView {
 
 // SetPolicy replaces the policy, or only tells what would come of it.
 func (c *Controller) SetPolicy(ctx context.Context, by string, order wire.PolicyOrder) (wire.PolicyResult, error) {
-	op := within(peers.SetPolicy{Policy: order.Policy}, order.Within)
-	if order.DryRun {
-		before := c.Inventory()
-		after, err := before.Apply(peers.Change{At: time.Now(), By: by, Op: op})
-		if err != nil {
-			return wire.PolicyResult{}, err
-		}
-		r := wire.PolicyResult{Consequences: c.consequences(before, after)}
-		r.Revision, r.Pending = before.Revision, nil
-		return r, nil
-	}
-	var before *peers.Inventory
-	after, err := c.change(ctx, by, order.Why, func(inv *peers.Inventory) (peers.Op, error) {
-		before = inv
-		return op, nil
+	_, p, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, func(*peers.Inventory) (peers.Op, error) {
+		return within(peers.SetPolicy{Policy: order.Policy}, order.Within), nil
 	})
 	if err != nil {
 		return wire.PolicyResult{}, err
 	}
-	return wire.PolicyResult{Applied: true, Consequences: c.consequences(before, after)}, nil
+	return wire.PolicyResult{Applied: !order.DryRun, Consequences: p}, nil
+}
+
+// changeOrTry makes a change, or only what would come of it, and tells what that means to hosts.
+func (c *Controller) changeOrTry(ctx context.Context, by, why string, try bool, what decide) (
+	after *peers.Inventory, p wire.Consequences, err error,
+) {
+	var before *peers.Inventory
+	do := func(inv *peers.Inventory) (peers.Op, error) {
+		before = inv
+		return what(inv)
+	}
+	if !try {
+		if after, err = c.change(ctx, by, why, do); err != nil {
+			return nil, p, err
+		}
+		return after, c.consequences(before, after), nil
+	}
+	op, err := do(c.Inventory())
+	if err != nil {
+		return nil, p, err
+	}
+	if after, err = before.Apply(peers.Change{At: c.now(), By: by, Why: why, Op: op}); err != nil {
+		return nil, p, err
+	}
+	p = c.consequences(before, after)
+	p.Revision, p.Pending = before.Revision, nil
+	return after, p, nil
 }
 
 // consequences are what the step from one inventory to another means to hosts.
@@ -96,19 +109,19 @@ func policyProblem(h *peers.Host) peers.Problem {
 	}
 }
 
-// ChangeHost changes what an admin says of a host: its labels.
-func (c *Controller) ChangeHost(ctx context.Context, by, name string, order wire.HostChange) (wire.HostView, error) {
+// ChangeHost changes what an admin says of a host, its labels, or only tells what would come of it.
+func (c *Controller) ChangeHost(ctx context.Context, by, name string, order wire.HostChange) (wire.HostResult, error) {
 	var id peers.HostID
-	inv, err := c.change(ctx, by, order.Why, func(inv *peers.Inventory) (peers.Op, error) {
+	after, p, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, func(inv *peers.Inventory) (peers.Op, error) {
 		h, err := findHost(inv, name)
 		if err != nil {
 			return nil, err
 		}
 		id = h.ID
-		return peers.LabelHost{ID: h.ID, Set: order.Labels, Remove: order.Remove}, nil
+		return within(peers.LabelHost{ID: h.ID, Set: order.Labels, Remove: order.Remove}, order.Within), nil
 	})
 	if err != nil {
-		return wire.HostView{}, err
+		return wire.HostResult{}, err
 	}
-	return c.hostView(inv.Hosts[id]), nil
+	return wire.HostResult{Applied: !order.DryRun, Host: c.hostView(after.Hosts[id]), Consequences: p}, nil
 }

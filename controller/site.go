@@ -70,48 +70,24 @@ func (c *Controller) SetSite(ctx context.Context, by string, order wire.SiteOrde
 
 // RemoveSite removes a site that nobody uses, or only tells what would come of it.
 func (c *Controller) RemoveSite(ctx context.Context, by string, order wire.SiteRemovalOrder) (wire.SiteRemoval, error) {
-	var before *peers.Inventory
-	decide := func(inv *peers.Inventory) (peers.Op, error) {
-		before = inv
+	_, p, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, func(inv *peers.Inventory) (peers.Op, error) {
 		if inv.Sites[order.Name] == nil {
 			return nil, siteUnknown(order.Name)
 		}
 		return within(peers.RemoveSite{Name: order.Name}, order.Within), nil
-	}
-	after, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, decide)
+	})
 	if err != nil {
 		return wire.SiteRemoval{}, err
 	}
-	r := wire.SiteRemoval{Removed: order.Name, Applied: !order.DryRun, Consequences: c.consequences(before, after)}
-	if order.DryRun {
-		r.Revision, r.Pending = before.Revision, nil
-	}
-	return r, nil
-}
-
-// changeOrTry makes a change, or only what would come of it.
-func (c *Controller) changeOrTry(
-	ctx context.Context, by, why string, try bool, decide func(*peers.Inventory) (peers.Op, error),
-) (*peers.Inventory, error) {
-	if !try {
-		return c.change(ctx, by, why, decide)
-	}
-	inv := c.Inventory()
-	op, err := decide(inv)
-	if err != nil {
-		return nil, err
-	}
-	return inv.Apply(peers.Change{At: c.now(), By: by, Why: why, Op: op})
+	return wire.SiteRemoval{Removed: order.Name, Applied: !order.DryRun, Consequences: p}, nil
 }
 
 // orderSite changes what a site was, or only tells what would come of it.
 func (c *Controller) orderSite(
 	ctx context.Context, by string, order wire.SiteOrder, was func(*peers.Inventory) (peers.SetSite, error),
 ) (wire.SiteResult, error) {
-	var before *peers.Inventory
 	var warnings []peers.Problem
-	decide := func(inv *peers.Inventory) (peers.Op, error) {
-		before = inv
+	after, p, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, func(inv *peers.Inventory) (peers.Op, error) {
 		op, err := was(inv)
 		if err == nil {
 			op, err = amend(op, order)
@@ -120,8 +96,7 @@ func (c *Controller) orderSite(
 			warnings, err = c.checkReach(op)
 		}
 		return within(op, order.Within), err
-	}
-	after, err := c.changeOrTry(ctx, by, order.Why, order.DryRun, decide)
+	})
 	if err != nil {
 		return wire.SiteResult{}, err
 	}
@@ -131,15 +106,10 @@ func (c *Controller) orderSite(
 			Hint: "warren site set " + s.Name + " --gateway HOST",
 		})
 	}
-	p := c.consequences(before, after)
-	r := wire.SiteResult{
-		Applied: !order.DryRun, Revision: after.Revision, Site: siteView(after, order.Name), Flows: p.Flows, Hosts: p.Hosts,
+	return wire.SiteResult{
+		Applied: !order.DryRun, Revision: p.Revision, Site: siteView(after, order.Name), Flows: p.Flows, Hosts: p.Hosts,
 		CutOff: p.CutOff, Warnings: append([]peers.Problem{}, warnings...), Pending: p.Pending,
-	}
-	if order.DryRun {
-		r.Revision, r.Pending = before.Revision, nil
-	}
-	return r, nil
+	}, nil
 }
 
 // amend changes a site as it is ordered.

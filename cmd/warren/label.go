@@ -14,11 +14,12 @@ import (
 
 func (a *app) hostLabel() *cobra.Command {
 	var change wire.HostChange
+	within := ""
 	cmd := &cobra.Command{
 		Use: "label NAME KEY=VALUE...", Short: "Give a host labels, for selectors of the policy",
-		Long: "Give a host labels, which selectors of the policy ask for: label:KEY=VALUE. KEY- takes one away. The flows that\n" +
-			"open and close by it do so at once.",
-		Example: "  warren host label till-3 role=till floor=1\n  warren host label till-3 floor-",
+		Long: "Give a host labels, which selectors of the policy ask for: label:KEY=VALUE. KEY- takes one away. It prints the\n" +
+			"flows that open and close by it, which they do at once, and the hosts that are left alone.",
+		Example: "  warren host label till-3 role=till floor=1\n  warren host label till-3 floor- --dry-run",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return cli.Args("NAME", "KEY=VALUE")(cmd, args)
@@ -27,25 +28,41 @@ func (a *app) hostLabel() *cobra.Command {
 		},
 		ValidArgsFunction: a.completeHosts(anyHost),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := parseLabels(&change, args[1:]); err != nil {
+			err := parseLabels(&change, args[1:])
+			if err == nil {
+				change.Within, err = parseWithin(within)
+			}
+			if err != nil {
 				return err
 			}
-			var h wire.HostView
-			if err := a.call(cmd, http.MethodPatch, hostPath(args[0]), change, &h); err != nil {
+			var r wire.HostResult
+			if err := a.call(cmd, http.MethodPatch, hostPath(args[0]), change, &r); err != nil {
 				return err
 			}
-			tidyHost(&h)
-			return a.show(h, func(p *cli.Page) {
-				if len(h.Labels) == 0 {
-					p.Line("%s has no labels.", h.Name)
-					return
-				}
-				p.Line("%s has the labels %s", h.Name, labels(h.Labels))
-			})
+			tidyHost(&r.Host)
+			tidyConsequences(&r.Consequences)
+			return a.show(r, func(p *cli.Page) { viewLabelled(p, &r) })
 		},
 	}
+	cmd.Flags().BoolVar(&change.DryRun, "dry-run", false, "only tell what would come of it")
 	cmd.Flags().StringVar(&change.Why, "why", "", "the `REASON`, for the audit log")
+	addWithin(cmd, &within)
 	return cmd
+}
+
+func viewLabelled(p *cli.Page, r *wire.HostResult) {
+	viewConsequences(p, &r.Consequences)
+	p.Line("")
+	if !r.Applied {
+		p.Line("Nothing was changed. To do it, leave --dry-run away.")
+		return
+	}
+	if len(r.Host.Labels) == 0 {
+		p.Line("%s has no labels.", r.Host.Name)
+	} else {
+		p.Line("%s has the labels %s", r.Host.Name, labels(r.Host.Labels))
+	}
+	viewToConfirm(p, r.Pending)
 }
 
 func parseLabels(c *wire.HostChange, args []string) error {

@@ -56,6 +56,10 @@ func policyRoutes(mux *http.ServeMux, empty bool) {
 			refuse(w, wire.NewFault(http.StatusBadRequest, "bad-request", err.Error(), ""))
 			return
 		}
-		answer(w, wire.HostView{Name: r.PathValue("name"), Labels: change.Labels})
+		result := wire.HostResult{
+			Applied: !change.DryRun, Host: wire.HostView{Name: r.PathValue("name"), Labels: change.Labels}, Consequences: consequences(),
+		}
+		result.Pending = pendingFor(change.Within)
+		answer(w, result)
 	})
 }

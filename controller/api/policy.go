@@ -16,7 +16,7 @@ const setPolicy = "set-policy"
 type Policies interface {
 	Policy() wire.PolicyView
 	SetPolicy(ctx context.Context, by string, order wire.PolicyOrder) (wire.PolicyResult, error)
-	ChangeHost(ctx context.Context, by, name string, change wire.HostChange) (wire.HostView, error)
+	ChangeHost(ctx context.Context, by, name string, change wire.HostChange) (wire.HostResult, error)
 }
 
 // largest is how large a body may be.
@@ -51,8 +51,8 @@ func (s *Server) policyRoutes() {
 	})
 	add(s, operation{
 		id: "change-host", method: http.MethodPatch, path: wire.PathHosts + "/{name}",
-		summary: "Give a host labels, and take some away", access: forAdmins,
-	}, func(ctx context.Context, in *change) (*answer[wire.HostView], error) {
+		summary: "Give a host labels, and take some away, or what would come of it", access: forAdmins,
+	}, func(ctx context.Context, in *change) (*answer[wire.HostResult], error) {
 		v, err := policies.ChangeHost(ctx, callerOf(ctx).Name, in.Name, in.Body)
 		return reply(v), err
 	})

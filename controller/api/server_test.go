@@ -70,8 +70,8 @@ func (b stub) SetPolicy(context.Context, string, wire.PolicyOrder) (wire.PolicyR
 	return wire.PolicyResult{}, b.err
 }
 
-func (b stub) ChangeHost(context.Context, string, string, wire.HostChange) (wire.HostView, error) {
-	return wire.HostView{}, b.err
+func (b stub) ChangeHost(context.Context, string, string, wire.HostChange) (wire.HostResult, error) {
+	return wire.HostResult{}, b.err
 }
 func (b stub) Sites() []wire.SiteView { return []wire.SiteView{} }
 func (b stub) AddSite(context.Context, string, wire.SiteOrder) (wire.SiteResult, error) {

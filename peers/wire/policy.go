@@ -36,7 +36,16 @@ type PolicyResult struct {
 
 // A HostChange changes what an admin says of a host (PATCH /v1/hosts/{name}).
 type HostChange struct {
-	Labels map[string]string `json:"labels,omitempty" doc:"to give it, or to replace"`
-	Remove []string          `json:"remove,omitempty" doc:"keys of labels to take away" maxItems:"64"`
-	Why    string            `json:"why,omitempty"    maxLength:"500" doc:"for the audit log"`
+	Labels map[string]string `json:"labels,omitempty"  doc:"to give it, or to replace"`
+	Remove []string          `json:"remove,omitempty"  doc:"keys of labels to take away" maxItems:"64"`
+	DryRun bool              `json:"dry_run,omitempty" doc:"only tell what would come of it"`
+	Why    string            `json:"why,omitempty"     doc:"for the audit log"           maxLength:"500"`
+	Within int               `json:"within,omitempty"  doc:"seconds until taken back unless confirmed; 0 for never" minimum:"0"`
+}
+
+// A HostResult is what comes of it.
+type HostResult struct {
+	Applied bool     `json:"applied"`
+	Host    HostView `json:"host" doc:"as it is then"`
+	Consequences
 }
