@@ -158,6 +158,8 @@ func (d *draft) checkHosts(at string, op SetSite, p SitePrefix) {
 	}
 }
 
+const overlayHint = "choose another network: a mesh keeps its overlay; for a new one: warren-controller run --overlay"
+
 // checkRouted checks that a prefix can be routed into a tunnel.
 func (d *draft) checkRouted(at string, p netip.Prefix) {
 	m := d.next.Mesh
@@ -169,8 +171,10 @@ func (d *draft) checkRouted(at string, p netip.Prefix) {
 		d.refuse("prefix-default", at, "", "a site cannot have the default route")
 	case p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast():
 		d.refuse("prefix-invalid", at, "", "%v is never routed", p)
-	case p.Overlaps(m.Overlay) || p.Overlaps(m.Overlay6):
-		d.refuse("overlay-overlap", at, "", "%v overlaps the overlay", p)
+	case p.Overlaps(m.Overlay):
+		d.refuse("overlay-overlap", at, overlayHint, "%v overlaps the overlay of the mesh, %v", p, m.Overlay)
+	case p.Overlaps(m.Overlay6):
+		d.refuse("overlay-overlap", at, overlayHint, "%v overlaps the overlay of the mesh, %v", p, m.Overlay6)
 	}
 }
 
