@@ -15,8 +15,8 @@ import (
 	"github.com/warren-mesh/warren/peers/wire"
 )
 
-// startAgent SCENARIO… runs an agent in the script: ok, degraded, down, unenrolled, empty, pending,
-// first, alone, refused, cut, garbled or forbidden.
+// startAgent SCENARIO… runs an agent in the script: ok, degraded, down, unenrolled, empty, pending, first, alone, refused,
+// cut, garbled, forbidden, guarded, leaky or unguarded.
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: agent SCENARIO")
@@ -51,7 +51,38 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	mux.HandleFunc("GET "+wire.PathDoctor, func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, findings(args[0]))
 	})
+	mux.HandleFunc("GET "+wire.PathFlows, func(w http.ResponseWriter, _ *http.Request) {
+		if status.Guard == nil {
+			refuse(w, wire.NewFault(http.StatusConflict, "unenrolled", "this host is not enrolled", "warren enroll TOKEN"))
+			return
+		}
+		answer(w, flowReport(status.Guard))
+	})
 	serve(ts, listenUnix(ts, "agent.sock"), mux)
+}
+
+// flowReport is what a host with such a guard lets in and drops.
+func flowReport(g *wire.GuardStatus) wire.FlowReport {
+	r := wire.FlowReport{Host: "warehouse", Guard: *g}
+	all := peers.Selector{Kind: peers.SelectAll}
+	switch g.Policy {
+	case wire.PolicyEnforced:
+		r.Allowed = []wire.FlowCount{{
+			Flow: 1, From: []peers.Selector{{Kind: peers.SelectSite, Name: "shop"}, {Kind: peers.SelectLabel, Name: "role", Value: "till"}},
+			To:      []netip.Prefix{netip.MustParsePrefix("10.20.0.0/24"), netip.MustParsePrefix("10.90.0.2/32")},
+			Allow:   []peers.Service{{Protocol: peers.TCP, Ports: peers.Ports{First: 5432, Last: 5432}}, {Protocol: peers.ICMP}},
+			Counter: peers.Counter{Packets: 1207, Bytes: 1_400_000},
+		}, {
+			Flow: 4, From: []peers.Selector{all}, To: []netip.Prefix{netip.MustParsePrefix("10.90.0.2/32")},
+			Allow: []peers.Service{{Protocol: peers.UDP, Ports: peers.Ports{First: 8000, Last: 8100}}},
+		}}
+		r.Dropped = []wire.DropCount{{
+			Rule: peers.CounterRefused, Message: "from the mesh, and no flow allows it", Counter: peers.Counter{Packets: 7, Bytes: 420},
+		}, {Rule: peers.CounterSpoofed, Message: "claims to come from the mesh, and came outside of a tunnel"}}
+	case wire.PolicyAllowAll:
+		r.Allowed = []wire.FlowCount{{From: []peers.Selector{all}, Allow: []peers.Service{{Protocol: peers.AnyProtocol}}}}
+	}
+	return r
 }
 
 // agentStatus is a host with two peers. Times are far enough from the next unit to read the same for
@@ -89,6 +120,12 @@ func agentStatus(scenario string) wire.Status {
 			{Kind: "link", Count: 1, Last: now.Add(-3 * time.Hour), What: "link add wrn1 mtu 1420 type wireguard"},
 			{Kind: "route", Count: 12, Last: handshake, What: "route replace 10.90.0.1/32 dev wrn1 proto 119"},
 		}
+	case "guarded":
+		s.Guard = &wire.GuardStatus{Firewall: wire.GuardOn, LeakGuard: wire.GuardOn, Policy: wire.PolicyEnforced, Flows: 2}
+	case "leaky":
+		s.Guard = &wire.GuardStatus{Firewall: wire.GuardOn, LeakGuard: wire.GuardOff, Policy: wire.PolicyAllowAll}
+	case "unguarded":
+		s.Guard = &wire.GuardStatus{Firewall: wire.GuardOff, LeakGuard: wire.GuardOff, Policy: wire.PolicyUnenforced}
 	case "alone":
 		s.State, s.Controller.Connected, s.Controller.Error = wire.StateDegraded, false, "connection refused"
 	case "down":

@@ -34,7 +34,7 @@ func contracts() map[string]string {
 // extensions are the fields that there are beyond the contract.
 func extensions() []string {
 	return []string{
-		"status.controller.error", "status.peers[].address6", "status.problems[].at", "status.restored",
+		"status.controller.error", "status.peers[].address6", "status.problems[].at", "status.restored", "status.guard",
 		"hosts[].address6", "hosts[].enrolled", "hosts[].endpoints", "hosts[].identity", "hosts[].keys",
 		"hosts[].rekey", "hosts[].labels", "hosts[].former", "hosts[].key_since", "status.key_age", "status.interfaces[].since",
 		"hosts[].problems[].at",
