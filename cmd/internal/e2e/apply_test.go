@@ -123,19 +123,24 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// bomb is a few lines of YAML that make up a billion words.
+func bomb() string {
+	text := "a: &a [x,x,x,x,x,x,x,x,x]\n"
+	for i := 'b'; i < 'k'; i++ {
+		text += fmt.Sprintf("%c: &%c [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", i-1), 9), ","))
+	}
+	return text
+}
+
 // badFiles: none of them changes anything, and each is refused with a word about what is wrong.
 func (m *mesh) badFiles(t *testing.T) {
 	revision := m.revision()
-	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
-	for i := 'b'; i < 'k'; i++ {
-		bomb += fmt.Sprintf("%c: &%c [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", i-1), 9), ","))
-	}
 	tests := "policy:\n  flows: [{from: '*', to: '*', allow: icmp}]\n  tests:\n" +
 		"  - {from: host:shop, to: host:warehouse, proto: icmp, expect: allow}\n" +
 		"  - {from: host:shop, to: host:warehouse, proto: icmp, expect: deny}\n"
 	for name, c := range map[string]struct{ text, says string }{
 		"large":         {strings.Repeat("# ten megabytes\n", 10<<20/16), "1048576 at most"},
-		"bomb":          {bomb + "sites: *j\n", "there is no field"},
+		"bomb":          {bomb() + "sites: *j\n", "there is no field"},
 		"deep":          {strings.Repeat("[", 500_000), ""},
 		"unknown field": {"sites: {shop: {moat: 3}}", `line 1: there is no field "moat" here`},
 		"twice":         {"sites:\n  shop: {}\n  shop: {}", `line 3: "shop" is there twice`},
