@@ -115,6 +115,8 @@ flows:
 	if _, err := io.WriteString(orders, "the last one"); err != nil {
 		t.Error(err)
 	}
+	m.withoutGuard("wh2")
+	m.gets(atERP(22), "till") // else nothing was closed by the guard
 }
 
 // TestGatewayIsRestored: a gateway that has the virtual address and sends packets a second time leaves the mesh, another

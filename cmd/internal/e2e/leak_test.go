@@ -160,11 +160,7 @@ func (m *mesh) agentAgain() {
 // leaksWithoutGuard is the negative control: the same with the table gone, which nobody may put back.
 func (m *mesh) leaksWithoutGuard(t *testing.T, all floods) {
 	t.Helper()
-	m.killAgent("shop")
-	m.nftables(func(c *nftables.Conn) error {
-		c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: peers.GuardTable})
-		return c.Flush()
-	})
+	m.withoutGuard("shop")
 	for name, n := range m.during(all, func() {
 		m.tearDown()
 		all.sendOn(t, 200)
@@ -273,7 +269,7 @@ func TestFlushedRules(t *testing.T) {
 
 func (m *mesh) guardThere() (there bool) {
 	m.t.Helper()
-	m.nftables(func(c *nftables.Conn) error {
+	m.nftables("shop", func(c *nftables.Conn) error {
 		tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
 		there = slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == peers.GuardTable })
 		return err
@@ -284,23 +280,33 @@ func (m *mesh) guardThere() (there bool) {
 // flushRules does what nft flush ruleset does.
 func (m *mesh) flushRules() {
 	m.t.Helper()
-	m.nftables(func(c *nftables.Conn) error {
+	m.nftables("shop", func(c *nftables.Conn) error {
 		c.FlushRuleset()
 		return c.Flush()
 	})
 }
 
-// nftables talks to nftables on the shop. A VM that runs this has no nft(8).
-func (m *mesh) nftables(f func(c *nftables.Conn) error) {
+// withoutGuard takes the table of a host away, which nobody may put back.
+func (m *mesh) withoutGuard(host string) {
 	m.t.Helper()
-	if err := m.lab.Host("shop").Do(func() error {
+	m.killAgent(host)
+	m.nftables(host, func(c *nftables.Conn) error {
+		c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: peers.GuardTable})
+		return c.Flush()
+	})
+}
+
+// nftables talks to nftables on a host. A VM that runs this has no nft(8).
+func (m *mesh) nftables(host string, f func(c *nftables.Conn) error) {
+	m.t.Helper()
+	if err := m.lab.Host(host).Do(func() error {
 		c, err := nftables.New()
 		if err != nil {
 			return err
 		}
 		return f(c)
 	}); err != nil {
-		m.t.Fatalf("nftables on shop: %v", err)
+		m.t.Fatalf("nftables on %s: %v", host, err)
 	}
 }
 
