@@ -304,16 +304,22 @@ func TestAliases(t *testing.T) {
 	m.isTo("till", "10.61.2.9", 5432, "192.168.1.2")
 	until(t, patience, "the ERP does not ask the till", func() bool { return m.asks("erp", "10.61.1.7", 8000) == "" })
 	until(t, patience, "accounting does not get there", func() bool { return m.asks("accounting", "10.61.2.9", 5432) == "" })
+
+	m.withoutGuard("shop")
+	until(t, patience, "without the guard packets for an alias are seen: else this test sees nothing", func() bool {
+		return m.floodBehind("till", "shop", netip.MustParseAddrPort("10.61.1.99:5432")) > 0
+	})
 }
 
-// TestForwardedLeak has a LAN host flood the LAN of another site while the gateway's tunnel is deleted and its agent
-// dead. Nothing leaves in plain text; without the guard it does.
+// TestForwardedLeak has a LAN host flood the LAN of another site, also by the alias of one, while the gateway's tunnel is
+// deleted and its agent dead. Nothing leaves in plain text; without the guard it does.
 func TestForwardedLeak(t *testing.T) {
 	m := lanMesh(t, [2]string{"10.10.0.0/24", "fd10::/64"}, [2]string{"10.20.0.0/24", "fd20::/64"})
 	admin := lab.DefaultController
 	m.mirror("erp", 5432)
 	m.must(admin, "site", "add", "shop", "--prefix", "10.10.0.0/24", "--prefix", "fd10::/64", "--gateway", "shop")
-	m.must(admin, "site", "add", "warehouse", "--prefix", "10.20.0.0/24", "--prefix", "fd20::/64", "--gateway", "warehouse")
+	m.must(admin, "site", "add", "warehouse", "--prefix", "10.20.0.0/24", "--prefix", "fd20::/64",
+		"--prefix", "192.168.7.0/24", "--as", "10.61.7.0/24", "--gateway", "warehouse")
 	m.isTo("till", "10.20.0.9", 5432, "10.10.0.7")
 	m.isTo("till", "fd20::9", 5432, "fd10::7")
 	name := m.status("shop").Interfaces[0].Name
@@ -332,7 +338,9 @@ func TestForwardedLeak(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	targets := []netip.AddrPort{netip.MustParseAddrPort("10.20.0.9:5432"), netip.MustParseAddrPort("[fd20::9]:5432")}
+	targets := []netip.AddrPort{
+		netip.MustParseAddrPort("10.20.0.9:5432"), netip.MustParseAddrPort("[fd20::9]:5432"), netip.MustParseAddrPort("10.61.7.9:5432"),
+	}
 	for _, to := range targets {
 		if n := m.floodBehind("till", "shop", to); n != 0 {
 			t.Errorf("%d packets to %v left in plain text", n, to)
