@@ -13,7 +13,7 @@ const GuardTable = "warren"
 
 // guardEdition goes up when the same Guard is made into other rules than before, so that a newer agent
 // replaces the table that an older one has left.
-const guardEdition = 5
+const guardEdition = 6
 
 // A Guard is what must be in the nftables table of a host. The table is replaced as a whole and at once.
 // An empty guard has no table.
@@ -79,9 +79,13 @@ const MostKnocks = 4096
 func (g Guard) Digest() string {
 	wall := g.Wall.digest()
 	g.Wall = nil
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%v\n%s", guardEdition, g, wall))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%s\n%s", guardEdition, g.text(""), wall))
 	return hex.EncodeToString(sum[:8])
 }
+
+// SetEnd is the end of the names of all that rules of the guard look things up in, so that those of two guards can be in the
+// table at once.
+func (g Guard) SetEnd() string { return "." + g.Digest()[:8] }
 
 // guard makes the table right. It is the first of all steps: no packet takes a new way before it.
 func (d *differ) guard() {

@@ -7,8 +7,11 @@ import (
 )
 
 // String prints the guard in the manner of nft(8).
-func (g Guard) String() string {
-	t := &guardText{}
+func (g Guard) String() string { return g.text(g.SetEnd()) }
+
+// text prints the guard, with sets whose names end so.
+func (g Guard) text(end string) string {
+	t := &guardText{end: end}
 	t.line(0, "table inet %s {", GuardTable)
 	if g.Wall != nil {
 		for _, c := range g.Wall.Counters() {
@@ -25,8 +28,8 @@ func (g Guard) String() string {
 			t.line(1, "}")
 		}
 	}
-	if g.Wall != nil && g.Wall.Policy != nil {
-		t.maps(g.Wall)
+	if g.Wall != nil {
+		t.sets(g.Wall)
 	}
 	if g.Clamp {
 		t.base("clamp", "forward", "mangle",
@@ -45,7 +48,35 @@ func (g Guard) String() string {
 	return t.String()
 }
 
-type guardText struct{ strings.Builder }
+type guardText struct {
+	strings.Builder
+	end string // of the names of what is looked up in
+}
+
+// sets prints what rules look things up in.
+func (t *guardText) sets(w *Wall) {
+	t.ranges("inside", w.Inside)
+	if w.Policy != nil {
+		t.maps(w)
+	} else {
+		t.ranges("behind", w.Behind)
+	}
+}
+
+// ranges prints a set of addresses for each family that has some.
+func (t *guardText) ranges(name string, all []Range) {
+	for _, ipv6 := range []bool{false, true} {
+		list := ofFamily(all, ipv6)
+		if len(list) == 0 {
+			continue
+		}
+		t.line(1, "set %s%s%s {", name, digitOf(ipv6), t.end)
+		t.line(2, "type %s", addressType(ipv6))
+		t.line(2, "flags constant,interval")
+		t.line(2, "elements = { %s }", ranges(list))
+		t.line(1, "}")
+	}
+}
 
 func (t *guardText) line(depth int, format string, args ...any) {
 	t.WriteString(strings.Repeat("\t", depth))
@@ -90,7 +121,7 @@ func (t *guardText) wall(w *Wall, knocks []string) {
 		t.chain("opened", `ct state new counter name "`+CounterOpened+`"`)
 		t.arrive([]string{`iifname "wrn*" goto opened`}, knocks, outside)
 		t.chain("through", slices.Concat([]string{"ct direction reply return", "ct state related return", "ct status dnat return"},
-			verdicts("daddr", w.Behind, "return"), []string{`counter name "` + CounterStrayed + `" drop`})...)
+			t.verdicts("daddr", "behind", w.Behind, "return"), []string{`counter name "` + CounterStrayed + `" drop`})...)
 		t.base("stray", "forward", "filter", `iifname "wrn*" goto through`)
 		return
 	}
@@ -125,21 +156,27 @@ func (t *guardText) keepIn(w *Wall, away string) (outside []string) {
 	}
 	t.chain("spoofed", `iifname "lo" return`, "udp dport "+ports+wireguard+" return", `counter name "`+CounterSpoofed+`" drop`)
 	t.chain("leaked", append(leaked, "udp sport "+ports+wireguard+" return", `counter name "`+CounterLeaked+`" drop`)...)
-	t.base("leave", "postrouting", "srcnat + 10", append([]string{away}, verdicts("daddr", w.Inside, "goto leaked")...)...)
-	return verdicts("saddr", w.Inside, "jump spoofed")
+	t.base("leave", "postrouting", "srcnat + 10",
+		append([]string{away}, t.verdicts("daddr", "inside", w.Inside, "goto leaked")...)...)
+	return t.verdicts("saddr", "inside", w.Inside, "jump spoofed")
 }
 
-// verdicts are the rules that end in a verdict for addresses in any of the ranges.
-func verdicts(which string, all []Range, verdict string) (rules []string) {
-	for _, f := range []struct {
-		name string
-		ipv6 bool
-	}{{"ip", false}, {"ip6", true}} {
-		if list := ofFamily(all, f.ipv6); len(list) > 0 {
-			rules = append(rules, fmt.Sprintf("%s %s { %s } %s", f.name, which, ranges(list), verdict))
+// verdicts are the rules that end in a verdict for addresses in any of the ranges, of which there is a set.
+func (t *guardText) verdicts(which, set string, all []Range, verdict string) (rules []string) {
+	for _, ipv6 := range []bool{false, true} {
+		if len(ofFamily(all, ipv6)) > 0 {
+			rules = append(rules, fmt.Sprintf("%s %s @%s%s%s %s", familyOf(ipv6), which, set, digitOf(ipv6), t.end, verdict))
 		}
 	}
 	return rules
+}
+
+// digitOf is what sets of addresses of a family have in their names.
+func digitOf(ipv6 bool) string {
+	if ipv6 {
+		return "6"
+	}
+	return "4"
 }
 
 func ofFamily(all []Range, ipv6 bool) (out []Range) {

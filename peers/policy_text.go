@@ -42,7 +42,7 @@ func (t *guardText) index(i *index) {
 		if len(elements) == 0 {
 			return
 		}
-		t.line(1, "map %s {", name)
+		t.line(1, "map %s%s {", name, t.end)
 		t.line(2, "type %s : %s", i.key, i.value)
 		t.line(2, "flags %s", flags)
 		t.line(2, "elements = { %s }", strings.Join(elements, ", "))
@@ -113,7 +113,7 @@ func (t *guardText) policy(w *Wall) {
 		`counter name "`+CounterRefused+`" drop`)...)
 	for i := range w.Policy.Classes {
 		for _, end := range sides() {
-			t.chain(fmt.Sprintf("class-%d%s", i, end), append(w.classRules(i, end), refuse)...)
+			t.chain(fmt.Sprintf("class-%d%s", i, end), append(t.classRules(w, i, end), refuse)...)
 		}
 	}
 	for _, end := range sides() {
@@ -123,31 +123,31 @@ func (t *guardText) policy(w *Wall) {
 		}
 		for i := range w.Policy.Targets {
 			key := familyOf(w.Policy.Targets[i].To.First.Is6()) + " " + other
-			t.chain(fmt.Sprintf("to-%d%s", i, end), append(lookUps(w.sourceIndex(i, end), key), refuse)...)
+			t.chain(fmt.Sprintf("to-%d%s", i, end), append(t.lookUps(w.sourceIndex(i, end), key), refuse)...)
 		}
 		t.chain("decide"+end, slices.Concat(
-			lookUps(w.targetIndex(false, end), "ip "+own), lookUps(w.targetIndex(true, end), "ip6 "+own), []string{refuse})...)
+			t.lookUps(w.targetIndex(false, end), "ip "+own), t.lookUps(w.targetIndex(true, end), "ip6 "+own), []string{refuse})...)
 	}
 	t.chain("asked", "ct direction reply accept", "ct direction original goto decide", refuse)
 	t.chain("away", "ct direction reply goto decide-back")
 }
 
 // lookUps are the rules that go where an index says for a key.
-func lookUps(i *index, key string) (rules []string) {
+func (t *guardText) lookUps(i *index, key string) (rules []string) {
 	for _, name := range i.names() {
-		rules = append(rules, key+" vmap @"+name)
+		rules = append(rules, key+" vmap @"+name+t.end)
 	}
 	return rules
 }
 
-func (w *Wall) classRules(i int, end string) (rules []string) {
+func (t *guardText) classRules(w *Wall, i int, end string) (rules []string) {
 	c, port := &w.Policy.Classes[i], "dport"
 	if end == back {
 		port = "sport"
 	}
 	for _, p := range c.services() {
 		for _, name := range w.portIndex(p, i).names() {
-			rules = append(rules, fmt.Sprintf("counter name %s %s map @%s accept", p.name, port, name))
+			rules = append(rules, fmt.Sprintf("counter name %s %s map @%s%s accept", p.name, port, name, t.end))
 		}
 	}
 	if c.ICMP != 0 {

@@ -106,7 +106,7 @@ func (w *Wall) digest() string {
 	case w.sum != "":
 		return w.sum
 	}
-	sum := sha256.Sum256([]byte(Guard{Wall: w}.String()))
+	sum := sha256.Sum256([]byte(Guard{Wall: w}.text("")))
 	return hex.EncodeToString(sum[:])
 }
 

@@ -19,6 +19,7 @@ type ruleChain struct {
 
 // A compiled guard is the sets and the chains of our table, in the order in which they are made.
 type compiled struct {
+	end    string // of the names of sets
 	sets   []*set
 	chains []*ruleChain
 	knocks []rule // what notes where handshakes are begun
@@ -26,7 +27,7 @@ type compiled struct {
 
 // compile makes a guard into rules. What they are, Guard.String says in the words of nft(8).
 func compile(g peers.Guard) *compiled {
-	c := &compiled{}
+	c := &compiled{end: g.SetEnd()}
 	if g.Clamp {
 		c.chains = append(c.chains, hook("clamp", nftables.ChainHookForward, *nftables.ChainPriorityMangle,
 			rule{clamp(expr.MetaKeyIIFNAME)}, rule{clamp(expr.MetaKeyOIFNAME)}))

@@ -79,8 +79,17 @@ func (c *compiled) targets(w *peers.Wall, y course) {
 
 // keep makes the sets of an index part of the table.
 func (c *compiled) keep(i index) []*set {
-	c.sets = append(c.sets, i.sets()...)
+	for _, s := range i.sets() {
+		c.keepSet(s)
+	}
 	return i.sets()
+}
+
+// keepSet makes a set part of the table, beside those of another guard.
+func (c *compiled) keepSet(s *set) *set {
+	s.Name += c.end
+	c.sets = append(c.sets, s)
+	return s
 }
 
 // target goes to the class of who asks.

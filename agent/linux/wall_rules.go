@@ -43,7 +43,7 @@ func (c *compiled) keepIn(w *peers.Wall, away rule) (outside []rule) {
 		}
 		return nil
 	}
-	pass := then(expr.VerdictReturn, "")
+	pass, inside := then(expr.VerdictReturn, ""), c.ranges("inside", w.Inside)
 	leaked := []rule{{via(expr.MetaKeyOIFNAME, loopbackName), pass}}
 	if w.Doubled {
 		leaked = append(leaked, rule{marked(), pass})
@@ -57,8 +57,8 @@ func (c *compiled) keepIn(w *peers.Wall, away rule) (outside []rule) {
 			rule{onUDP(srcPort, w.Ports...), wireguard(), pass},
 			rule{count(peers.CounterLeaked), then(expr.VerdictDrop, "")})...),
 		hook("leave", nftables.ChainHookPostrouting, afterSourceNAT,
-			append([]rule{away}, decided(w.Inside, false, then(expr.VerdictGoto, "leaked"))...)...))
-	return decided(w.Inside, true, then(expr.VerdictJump, "spoofed"))
+			append([]rule{away}, decided(inside, false, then(expr.VerdictGoto, "leaked"))...)...))
+	return decided(inside, true, then(expr.VerdictJump, "spoofed"))
 }
 
 // wireguard matches datagrams that begin as those of WireGuard do: with one of four types, and three bytes of zero
@@ -88,25 +88,34 @@ func plain(name string, rules ...rule) *ruleChain {
 func (c *compiled) through(w *peers.Wall) {
 	leave := then(expr.VerdictReturn, "")
 	rules := []rule{{direction(replied), leave}, {connection(expr.CtStateBitRELATED), leave}, {redirected(), leave}}
-	rules = append(rules, decided(w.Behind, false, leave)...)
+	rules = append(rules, decided(c.ranges("behind", w.Behind), false, leave)...)
 	c.chains = append(c.chains,
 		plain("through", append(rules, rule{count(peers.CounterStrayed), then(expr.VerdictDrop, "")})...),
 		hook("stray", nftables.ChainHookForward, *nftables.ChainPriorityFilter,
 			rule{via(expr.MetaKeyIIFNAME, ours), then(expr.VerdictGoto, "through")}))
 }
 
-// decided does something with packets from or to addresses in any of the ranges.
-func decided(all []peers.Range, source bool, do ...part) (out []rule) {
+// ranges makes a set of addresses part of the table for each family that has some.
+func (c *compiled) ranges(name string, all []peers.Range) (out []*set) {
 	for _, ipv6 := range []bool{false, true} {
-		within := addressSet("", ipv6)
+		within := addressSet(name+map[bool]string{false: "4", true: "6"}[ipv6], ipv6)
 		for _, r := range all {
 			if r.First.Is6() == ipv6 {
 				within.add(r.First.AsSlice(), r.Last.AsSlice(), "")
 			}
 		}
 		if len(within.elements) > 0 {
-			out = append(out, append(rule{family(ipv6), address(ipv6, source), within}, do...))
+			out = append(out, c.keepSet(within))
 		}
+	}
+	return out
+}
+
+// decided does something with packets from or to addresses in any of the sets.
+func decided(within []*set, source bool, do ...part) (out []rule) {
+	for _, s := range within {
+		ipv6 := s.KeyType == nftables.TypeIP6Addr
+		out = append(out, append(rule{family(ipv6), address(ipv6, source), s}, do...))
 	}
 	return out
 }

@@ -166,6 +166,7 @@ func replaceRows(ctx context.Context, w *wall, path load.Path, backend string, p
 		if err := rest(ctx, replaceEvery); err != nil {
 			return nil, err
 		}
+		w.guard.Wall.Doubled = !w.guard.Wall.Doubled // another one: what is there already is not replaced
 		start := time.Now()
 		if err := w.set(ctx, true); err != nil {
 			return nil, err
