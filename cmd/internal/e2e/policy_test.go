@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -216,6 +217,35 @@ flows:
 	if got := m.up("shop"); got != 1 {
 		t.Errorf("shop has %d peers up, want the warehouse alone", got)
 	}
+}
+
+// TestReplacedPolicyLosesNothing: what each of several policies lets in goes on while one follows on the other, and ceases with
+// one that does not.
+func TestReplacedPolicyLosesNothing(t *testing.T) {
+	m := startMesh(t, "shop", "warehouse")
+	m.allUp(1)
+	tr := flowAt(t, m.lab.Host("shop"), m.lab.Host("warehouse"), m.status("warehouse").Address, 1000)
+	policy := func(n int, lets string) {
+		t.Helper()
+		text := "flows:\n  - {from: host:shop, to: host:warehouse, allow: " + lets + "}\n"
+		for i := range 200 {
+			text += fmt.Sprintf("  - {from: site:shop, to: host:warehouse, allow: tcp/%d}\n", 10_000+100*n+i)
+		}
+		m.applied(m.policy(text).Revision)
+	}
+	tr.more(20)
+	for n := range 12 {
+		policy(n, "udp")
+		tr.more(20)
+	}
+	if sent, lost := tr.end(); lost > 0 {
+		t.Errorf("lost %d of %d, sent at %v", lost, sent, tr.losses(20))
+	} else {
+		t.Logf("lost none of %d", sent)
+	}
+	tr = flow(t, m.lab.Host("shop"), m.lab.Host("warehouse"), m.status("warehouse").Address)
+	policy(12, "icmp")
+	tr.quiet(patience, time.Second)
 }
 
 // TestLabels lets a host in by a label, and out again.
