@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,7 +26,7 @@ func TestCredential(t *testing.T) {
 	if got, err := daemon.Credential("warren.token"); got != "warren1.abc" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if err := os.Truncate(path, 2<<20); err != nil {
+	if err := errors.Join(os.Chmod(path, 0o600), os.Truncate(path, 2<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := daemon.Credential("warren.token"); err == nil {

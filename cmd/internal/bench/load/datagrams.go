@@ -108,8 +108,12 @@ func connect(from, to *socket, p Path) {
 const catchUp = 4
 
 // promptly gives the calling goroutine a thread that comes before all others of this machine, where that is allowed: a
-// sender that waits for a processor says nothing about the network. Threads that it starts are like any other.
+// sender that waits for a processor says nothing about the network. Threads that it starts are like any other. Where there
+// is one processor only, the kernel would hold back such threads for the sake of the others, for over a second.
 func promptly() {
+	if runtime.NumCPU() == 1 {
+		return
+	}
 	runtime.LockOSThread() // and not back: the thread ends with the goroutine
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{
 		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1,
