@@ -81,7 +81,7 @@ failpoint: # Programs that die where a test tells them to, in ./bin/failpoint
 
 .PHONY: e2e
 e2e: build failpoint ## The real programs from ./bin in network namespaces
-	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -count=1 -timeout 25m $(E2E)
+	$(TOOL) gotestsum --format pkgname-and-test-fails -- $(RACE) -count=1 -timeout 40m $(E2E)
 
 # First a small VM that only runs tests, then Debian machines with systemd on which the packages are installed.
 .PHONY: test-vm
