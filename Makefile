@@ -5,6 +5,9 @@
 MODULE   := github.com/warren-mesh/warren
 PROGRAMS := warren warren-controller warren-agent warren-lab
 
+# nft and other tools of the system are where an ordinary user of Debian does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 # The linters and the test runner have a modfile of their own (docs/dependencies.md says why).
 TOOL := go tool -modfile=.ci/tools/go.mod
 

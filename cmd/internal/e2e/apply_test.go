@@ -21,7 +21,7 @@ import (
 // file puts a file on the controller's host and gives its name there.
 func (m *mesh) file(name, text string) string {
 	m.t.Helper()
-	name = "/tmp/" + name
+	name = filepath.Join(m.t.TempDir(), name) // others on this machine may run tests, too
 	if err := os.WriteFile(m.lab.Host(lab.DefaultController).Path(name), []byte(text), 0o600); err != nil {
 		m.t.Fatal(err)
 	}

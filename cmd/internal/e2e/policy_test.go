@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,11 +20,7 @@ import (
 // policy puts a policy in force and gives what it comes to.
 func (m *mesh) policy(text string) (r wire.PolicyResult) {
 	m.t.Helper()
-	const name = "/tmp/policy.yaml"
-	path := m.lab.Host(lab.DefaultController).Path(name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		m.t.Fatal(err)
-	}
+	name := m.file("policy.yaml", text)
 	if err := json.Unmarshal([]byte(m.must(lab.DefaultController, "policy", "apply", name, "-o", "json")), &r); err != nil {
 		m.t.Fatal(err)
 	}
