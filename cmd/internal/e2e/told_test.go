@@ -99,8 +99,8 @@ func (m *mesh) oddPolicy(t *testing.T) {
 		"  - {from: host:accounting, to: site:warehouse, allow: \"*\"}\n")
 	out := m.must(lab.DefaultController, "policy", "check", odd)
 	for _, says := range []string{
-		"policy-shadowed  /tmp/odd.yaml: line 4: flow 3 allows nothing that flow 2 does not",
-		"policy-shadowed  /tmp/odd.yaml: line 5: flow 4 allows nothing that flow 2 does not", "policy-nobody  /tmp/odd.yaml: line 2",
+		"policy-shadowed  " + odd + ": line 4: flow 3 allows nothing that flow 2 does not",
+		"policy-shadowed  " + odd + ": line 5: flow 4 allows nothing that flow 2 does not", "policy-nobody  " + odd + ": line 2",
 	} {
 		if !strings.Contains(out, says) {
 			t.Errorf("nothing is said of %q:\n%s", says, out)
