@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,8 +131,22 @@ type outcome struct {
 	dropped  int // by the machine itself, see machineDrops
 }
 
+// mostMemory is what this program may take while it sends, before garbage is collected after all.
+const mostMemory = 2 << 30
+
+// uncollected has no garbage collected until resume: the collector stops all threads, those that send as well, and waits for
+// those that wait for a processor.
+func uncollected() (resume func()) {
+	share, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(mostMemory)
+	return func() {
+		debug.SetGCPercent(share)
+		debug.SetMemoryLimit(limit)
+	}
+}
+
 // under does something while all traffic flows, and says how long that took.
 func (r *rotor) under(ctx context.Context, rate int, do func() error) (took time.Duration, o outcome, err error) {
+	defer uncollected()()
 	first := load.Path{From: r.ends[0], To: r.ends[1]}
 	packets, err := load.StartDatagrams(load.Pairs(r.ends), rate)
 	if err != nil {

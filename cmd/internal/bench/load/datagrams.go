@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -19,14 +18,7 @@ type Datagrams struct {
 	sockets []*socket
 	stop    chan struct{}
 	sending sync.WaitGroup
-
-	// What made the collector of garbage run before: it stops all threads, and waits for those that wait for a processor.
-	collect int
-	limit   int64
 }
-
-// mostMemory is what the program may take while it sends, before garbage is collected after all.
-const mostMemory = 2 << 30
 
 // A socket is one end of paths: it sends to all others and hears from them.
 type socket struct {
@@ -70,7 +62,7 @@ const datagramSize = 64
 
 // StartDatagrams sends that many datagrams per second on each path and in each direction, until Stop.
 func StartDatagrams(paths []Path, perSecond int) (*Datagrams, error) {
-	d := &Datagrams{stop: make(chan struct{}), collect: debug.SetGCPercent(-1), limit: debug.SetMemoryLimit(mostMemory)}
+	d := &Datagrams{stop: make(chan struct{})}
 	byAddr := map[netip.Addr]*socket{}
 	for _, p := range paths {
 		for _, e := range []End{p.From, p.To} {
@@ -258,8 +250,6 @@ func (d *direction) count() Count {
 }
 
 func (d *Datagrams) close() error {
-	debug.SetGCPercent(d.collect)
-	debug.SetMemoryLimit(d.limit)
 	var failed []error
 	for _, s := range d.sockets {
 		failed = append(failed, s.conn.Close())
