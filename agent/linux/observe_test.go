@@ -1,14 +1,17 @@
 package linux
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/agent/linux/nettest"
 	"github.com/warren-mesh/warren/peers"
 )
 
@@ -122,5 +125,43 @@ func TestIPv6Off(t *testing.T) {
 				t.Errorf("without IPv6: %+v", l)
 			}
 		})
+	}
+}
+
+// TestObserveSpares: a TUN device of our name at whose socket nobody listens is somebody else's, also where a socket has been
+// left behind.
+func TestObserveSpares(t *testing.T) {
+	k := newKernel(t)
+	nettest.NeedTUN(t)
+	for name, socket := range map[string]bool{"wrn0": false, "wrn1": true} {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = name
+		if err := netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN}); err != nil {
+			t.Fatal(err)
+		}
+		if !socket {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(socketPath(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketPath(name), Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(socketPath(name)) })
+	}
+	state, err := k.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"wrn0", "wrn1"} {
+		if l, there := state.LinkNamed(name); !there || l.Backend != "" || !errors.Is(k.unread[name], peers.ErrForeign) {
+			t.Errorf("%s: %+v, %v", name, l, k.unread[name])
+		}
 	}
 }
